@@ -1,0 +1,50 @@
+"""Which chapter builds which public name of the library, and why some names are never built."""
+
+BUILT_IN = {
+    "SimpleSelfAttention": 1,
+    "padding_mask": 2,
+    "causal_mask": 2,
+    "scaled_dot_product_attention": 2,
+    "MultiHeadAttention": 3,
+    "sinusoidal_encoding": 4,
+    "PositionalEncoding": 4,
+    "layer_norm": 5,
+    "LayerNorm": 5,
+    "SublayerConnection": 5,
+    "FeedForward": 6,
+    "TokenEmbedding": 6,
+    "EncoderLayer": 7,
+    "Encoder": 7,
+    "DecoderLayer": 8,
+    "Decoder": 8,
+    "Transformer": 9,
+    "smoothed_targets": 10,
+    "token_loss": 10,
+    "noam_rate": 10,
+    "cosine_rate": 10,
+    "greedy_decode": 10,
+}
+
+TRAINING = "runs the model of chapter 9; chapter 10 uses it"
+
+NEVER_BUILT = {
+    "Batch": TRAINING,
+    "Evaluation": TRAINING,
+    "TokenBatches": TRAINING,
+    "Trainer": TRAINING,
+    "Vocabulary": TRAINING,
+    "evaluate": TRAINING,
+    "evaluating": TRAINING,
+    "exact_match": TRAINING,
+    "inverse_sqrt_rate": TRAINING,
+    "pad_sequences": TRAINING,
+    "translate_ids": TRAINING,
+    "DecoderCache": "speeds up what chapter 9 builds, and changes no result",
+    "KVCache": "speeds up what chapter 9 builds, and changes no result",
+    "MemoryCache": "speeds up what chapter 9 builds, and changes no result",
+    "TransformerConfig": "a list of numbers with checks; chapter 9 reads it",
+    "record_attention": "a way to look at the model, no part of it",
+}
+
+# Methods that the library's class has and the chapter's may leave out.
+LEFT_OUT = {"Transformer": {"save", "load"}}

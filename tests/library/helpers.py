@@ -1,0 +1,121 @@
+"""What the tests of the library share: float64, weights large enough to show a mistake, tiny models."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transformer_lib import LayerNorm, Transformer, TransformerConfig
+
+# Sizes are pairwise different primes, so that no axis can be mistaken for another (d_model = heads * d_head).
+BATCH, SRC_LEN, TGT_LEN, HEADS, D_HEAD, D_FF = 3, 7, 5, 2, 11, 29
+D_MODEL = HEADS * D_HEAD
+SRC_VOCAB, TGT_VOCAB = 41, 37
+
+
+@contextlib.contextmanager
+def in_float64(seed: int = 0) -> Iterator[None]:
+    """Seed torch and make float64 its default type; as a decorator, for one test."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    """Require equality to 1e-12: in float64 nothing else is tolerated."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+
+
+def differ(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape differ by more than any rounding."""
+    assert a.shape == b.shape
+    return bool((a - b).abs().max() > 1e-3)
+
+
+def redraw(module: nn.Module, std: float = 0.2) -> nn.Module:
+    """Redraw all weights with standard deviation `std`; those of norms around 1. Biases too: zeros hide mistakes."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=std)
+        for part in module.modules():
+            if isinstance(part, nn.LayerNorm | LayerNorm):
+                part.weight.add_(1.0)
+    return module
+
+
+def vectors(*lens: int, d_model: int = D_MODEL) -> list[Tensor]:
+    """Random vectors `(batch, len, d_model)` for every length."""
+    return [torch.randn(BATCH, n, d_model) for n in lens]
+
+
+def ragged(seq: int = SRC_LEN) -> Tensor:
+    """`(batch, seq)`: `True` at real tokens; the sequences have the lengths seq, seq - 2 and 1."""
+    lengths = torch.tensor([seq, max(seq - 2, 1), 1])
+    return torch.arange(seq) < lengths[:, None]
+
+
+def tiny_config(**changes) -> TransformerConfig:
+    """A configuration in which all sizes differ."""
+    sizes = dict(src_vocab_size=SRC_VOCAB, tgt_vocab_size=TGT_VOCAB, d_model=D_MODEL, n_heads=HEADS, d_ff=D_FF)
+    options = dict(n_encoder_layers=2, n_decoder_layers=3, max_len=13, dropout=0.0)
+    return TransformerConfig(**{**sizes, **options, **changes})
+
+
+def tiny_model(**changes) -> Transformer:
+    """A tiny model with redrawn weights, in evaluation mode."""
+    return redraw(Transformer(tiny_config(**changes))).eval()
+
+
+def source_ids(config: TransformerConfig | None = None, seq: int = SRC_LEN) -> Tensor:
+    """Random source ids, padded to ragged lengths."""
+    config = config or tiny_config()
+    ids = torch.randint(3, config.src_vocab_size, (BATCH, seq))
+    return ids.masked_fill(~ragged(seq), config.pad_id)
+
+
+def target_ids(config: TransformerConfig | None = None, seq: int = TGT_LEN) -> Tensor:
+    """Random target ids, beginning with `bos_id`, padded to ragged lengths."""
+    config = config or tiny_config()
+    ids = torch.randint(3, config.tgt_vocab_size, (BATCH, seq))
+    ids[:, 0] = config.bos_id
+    return ids.masked_fill(~ragged(seq), config.pad_id)
+
+
+def torch_layer_options(norm_first: bool, activation: str = "relu") -> dict:
+    """Arguments of torch's layers, in the tests' sizes."""
+    return dict(
+        d_model=D_MODEL,
+        nhead=HEADS,
+        dim_feedforward=D_FF,
+        dropout=0.0,
+        activation=getattr(F, activation),
+        norm_first=norm_first,
+        batch_first=True,
+    )
+
+
+def torch_stacks(norm_first: bool, activation: str = "relu", n_encoder: int = 2, n_decoder: int = 3) -> tuple:
+    """torch's encoder and decoder with redrawn weights, with a final norm if (and only if) they are pre-norm."""
+    options = torch_layer_options(norm_first, activation)
+    norms = [nn.LayerNorm(D_MODEL) if norm_first else None for _ in range(2)]
+    encoder = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(**options), n_encoder, norms[0], enable_nested_tensor=False
+    )
+    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), n_decoder, norms[1])
+    return redraw(encoder), redraw(decoder)
+
+
+def torch_transformer(norm_first: bool) -> nn.Transformer:
+    """`nn.Transformer` with redrawn weights; it always has final norms."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that nested tensors are not used
+        return redraw(
+            nn.Transformer(**torch_layer_options(norm_first, "gelu"), num_encoder_layers=2, num_decoder_layers=3)
+        )

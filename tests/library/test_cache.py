@@ -1,0 +1,120 @@
+"""The cache: the same keys and values whatever the pieces, reserved once, nothing kept on modules."""
+
+import pytest
+import torch
+from helpers import (
+    BATCH,
+    D_HEAD,
+    D_MODEL,
+    HEADS,
+    SRC_LEN,
+    TGT_LEN,
+    close,
+    in_float64,
+    redraw,
+    source_ids,
+    target_ids,
+    tiny_model,
+    vectors,
+)
+
+from transformer_lib import KVCache, MemoryCache, MultiHeadAttention, causal_mask, laws, record_attention
+from transformer_lib.attention import Cache
+
+
+@in_float64()
+@pytest.mark.parametrize("sizes", [[1] * 7, [3, 4], [6, 1], [1, 6], [7], [2, 0, 5]], ids=str)
+def test_pieces_of_any_size_give_the_full_pass(sizes: list[int]) -> None:
+    attention, (x,) = redraw(MultiHeadAttention(D_MODEL, HEADS)), vectors(SRC_LEN)
+    full, cache = attention(x, x, x, causal_mask(SRC_LEN)), KVCache(SRC_LEN)
+    pieces = []
+    for piece in x.split(sizes, dim=1):
+        mask = causal_mask(piece.size(1), cache.length + piece.size(1))
+        pieces.append(attention(piece, piece, piece, mask, cache))
+    close(torch.cat(pieces, dim=1), full)
+    assert cache.length == SRC_LEN
+
+
+def test_memory_is_reserved_once_and_holds_what_was_put_in() -> None:
+    attention, cache = MultiHeadAttention(D_MODEL, HEADS), KVCache(5)
+    x = torch.randn(BATCH, 5, D_MODEL)
+    with torch.no_grad():
+        places = set()
+        for i in range(5):
+            keys, values = cache.update(attention, x[:, i : i + 1], x[:, i : i + 1])
+            places.add((keys.data_ptr(), values.data_ptr()))
+            assert keys.shape == values.shape == (BATCH, HEADS, i + 1, D_HEAD) and cache.length == i + 1
+        assert len(places) == 1
+        torch.testing.assert_close((keys, values), attention.keys_values(x, x))
+    with pytest.raises(ValueError, match="cache of max_len=5 cannot hold 6 positions"):
+        cache.update(attention, x[:, :1], x[:, :1])
+    assert cache.length == 5
+
+
+def test_the_memory_is_projected_once() -> None:
+    attention, cache = MultiHeadAttention(D_MODEL, HEADS), MemoryCache()
+    query, memory = torch.randn(BATCH, 2, D_MODEL), torch.randn(BATCH, SRC_LEN, D_MODEL)
+    calls = []
+    attention.k_proj.register_forward_hook(lambda *_: calls.append(1))
+    first = attention(query, memory, memory, cache=cache)
+    assert torch.equal(attention(query, memory, memory, cache=cache), first)
+    assert len(calls) == 1
+    assert isinstance(cache, Cache) and isinstance(KVCache(3), Cache) and not isinstance(attention, Cache)
+
+
+@in_float64()
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("prefill", [1, 2, 4])
+def test_prefill_then_single_tokens(norm_first: bool, prefill: int) -> None:
+    model, src, tgt = tiny_model(norm_first=norm_first), source_ids(), target_ids()
+    memory, mask = model.encode(src)
+    full, cache = model.decode(tgt, memory, mask), model.new_cache(TGT_LEN)
+    assert cache.length == 0
+    pieces = [model.decode(tgt[:, :prefill], memory, mask, cache)]
+    for i in range(prefill, TGT_LEN):
+        assert cache.length == i
+        pieces.append(model.decode(tgt[:, i : i + 1], memory, mask, cache))
+    close(torch.cat(pieces, dim=1), full)
+
+
+def test_two_caches_do_not_know_of_each_other() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    memory, mask = model.encode(src)
+    one, other = model.new_cache(), model.new_cache()
+    first = model.decode(tgt[:, :2], memory, mask, one)
+    model.decode(tgt.flip(1), memory, mask, other)
+    assert torch.equal(model.decode(tgt[:, :2], memory, mask, model.new_cache()), first)
+    assert (one.length, other.length) == (2, TGT_LEN)
+    assert len(model.new_cache().layers) == 3 and model.new_cache().layers[0].self_attn.max_len == 13
+
+
+def test_the_model_keeps_nothing_of_a_decoding() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    state = [sorted(part.__dict__) for part in model.modules()], list(model.state_dict())
+    laws.cache_equals_full(model, src, tgt).require()
+    assert state == ([sorted(part.__dict__) for part in model.modules()], list(model.state_dict()))
+
+
+@in_float64()
+def test_maps_can_be_recorded_while_decoding_with_a_cache() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    memory, mask = model.encode(src)
+    with record_attention(model) as full:
+        model.decode(tgt, memory, mask)
+    cache, rows = model.new_cache(), []
+    with record_attention(model) as step:
+        for i in range(TGT_LEN):
+            model.decode(tgt[:, i : i + 1], memory, mask, cache)
+            assert step["decoder.layers.1.self_attn"].shape == (BATCH, HEADS, 1, i + 1)
+            rows.append(step["decoder.layers.1.cross_attn"])
+    close(torch.cat(rows, dim=2), full["decoder.layers.1.cross_attn"])
+
+
+def test_decoding_one_more_than_fits_is_refused_before_anything_is_stored() -> None:
+    model, src = tiny_model(), source_ids()
+    memory, mask = model.encode(src)
+    cache = model.new_cache()
+    model.decode(target_ids(seq=13), memory, mask, cache)
+    with pytest.raises(ValueError, match="sequence of length 1 at offset 13 exceeds max_len=13"):
+        model.decode(target_ids()[:, :1], memory, mask, cache)
+    assert cache.length == 13

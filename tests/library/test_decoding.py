@@ -1,0 +1,111 @@
+"""Greedy decoding: it stops, it pads, and neither the cache nor the batch changes an answer."""
+
+import pytest
+import torch
+
+from transformer_lib.batching import pad_sequences
+from transformer_lib.config import TransformerConfig
+from transformer_lib.decoding import exact_match, greedy_decode, translate_ids
+from transformer_lib.transformer import Transformer
+
+
+def make(seed: int = 0, norm_first: bool = True) -> Transformer:
+    torch.manual_seed(seed)
+    model = Transformer(
+        TransformerConfig(
+            src_vocab_size=13,
+            tgt_vocab_size=7,
+            d_model=12,
+            n_heads=3,
+            n_encoder_layers=2,
+            n_decoder_layers=2,
+            d_ff=20,
+            max_len=17,
+            dropout=0.2,
+            norm_first=norm_first,
+        )
+    )
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:  # lively weights, so that answers differ and end at different places
+            torch.nn.init.normal_(parameter, std=1.0 if "embedding" in name else 0.7)
+    return model.double()
+
+
+SOURCES = [[3, 4, 5, 6, 7], [8], [9, 10, 11], [12, 3], [4, 4, 4, 4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_cache_and_batch_change_nothing(seed, norm_first):
+    model = make(seed, norm_first)
+    src_ids = pad_sequences(SOURCES)
+    answers = greedy_decode(model, src_ids, max_new_tokens=16)
+    assert torch.equal(answers, greedy_decode(model, src_ids, max_new_tokens=16, use_cache=False))
+    for source, row in zip(SOURCES, answers, strict=True):
+        (single,) = greedy_decode(model, torch.tensor([source]), max_new_tokens=16)
+        assert single.tolist() == row[: len(single)].tolist()
+        assert (row[len(single) :] == 0).all()
+
+
+def test_it_is_the_argmax_of_the_full_pass():
+    model = make().eval()
+    src_ids = pad_sequences(SOURCES)
+    answers = greedy_decode(model, src_ids, max_new_tokens=9)
+    tgt_ids = torch.cat([torch.ones(5, 1, dtype=torch.long), answers], dim=1)
+    logits = model(src_ids, tgt_ids[:, :-1])
+    logits[..., :2] = -torch.inf
+    real = answers != 0
+    assert torch.equal(logits.argmax(-1)[real], answers[real])
+
+
+def test_sentences_end_at_their_own_eos():
+    lengths = set()
+    for seed in range(12):
+        answers = greedy_decode(make(seed), pad_sequences(SOURCES), max_new_tokens=17).tolist()
+        for row in answers:
+            assert 1 not in row
+            if 2 in row:
+                end = row.index(2)
+                assert 0 not in row[:end]
+                assert set(row[end + 1 :]) <= {0}
+                lengths.add(end)
+            else:
+                assert 0 not in row
+                assert len(row) == 17
+        assert any(row[-1] != 0 for row in answers)  # no wider than the longest
+    assert len(lengths) > 3
+
+
+def test_mode_and_gradients():
+    model = make().train()
+    model.encoder.eval()
+    a = greedy_decode(model, pad_sequences(SOURCES), max_new_tokens=5)
+    assert torch.equal(a, greedy_decode(model, pad_sequences(SOURCES), max_new_tokens=5))  # no dropout
+    assert model.training
+    assert not model.encoder.training
+    assert not a.requires_grad
+
+
+def test_translate_ids_and_exact_match():
+    model = make(4)
+    answers = translate_ids(model, SOURCES, max_new_tokens=16, batch_size=2)
+    assert answers == translate_ids(model, SOURCES, max_new_tokens=16)
+    ended = [answer[-1] == 2 for answer in answers]
+    assert 0 < sum(ended) < 5  # an answer cut off at max_new_tokens cannot match a target, which ends with EOS
+    pairs = [
+        (source, [1, *answer, *([] if end else [2])])
+        for source, answer, end in zip(SOURCES, answers, ended, strict=True)
+    ]
+    assert exact_match(model, pairs) == exact_match(model, pairs, use_cache=False, batch_size=2) == sum(ended) / 5
+
+
+def test_errors():
+    model = make()
+    with pytest.raises(ValueError, match=r"max_new_tokens \(18\) must be at most the model's max_len \(17\)"):
+        greedy_decode(model, torch.tensor([[3]]), max_new_tokens=18)
+    with pytest.raises(ValueError, match="max_new_tokens must be a whole number of at least 1, got 0"):
+        greedy_decode(model, torch.tensor([[3]]), max_new_tokens=0)
+    with pytest.raises(ValueError, match="sequence 1 holds no token"):
+        translate_ids(model, [[3], []], max_new_tokens=5)
+    with pytest.raises(ValueError, match="token id 13 in ids is outside the vocabulary of 13 tokens"):
+        greedy_decode(model, torch.tensor([[13]]), max_new_tokens=5)

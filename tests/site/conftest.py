@@ -1,0 +1,100 @@
+"""The built pages, served as they will be published: under the folder that their address names."""
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(os.environ.get("BOOK_HTML", ROOT / "_build" / "html")).resolve()
+sys.path.insert(0, str(ROOT / "_ext"))
+
+
+def missing(reason: str) -> None:
+    """Skip on a reader's machine, fail where everything has to be there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built pages."""
+    if not (SITE / "chapters" / "index.html").exists():
+        missing("there are no built pages: run make book first")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> dict[str, BeautifulSoup]:
+    """Every page of the book, parsed, by its path in the site."""
+    paths = sorted(p for p in site.rglob("*.html") if "_static" not in p.relative_to(site).parts)
+    return {p.relative_to(site).as_posix(): BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in paths}
+
+
+@pytest.fixture(scope="session")
+def prefix(pages) -> str:
+    """The folder that the site will be published under, such as `/book/`."""
+    return urlsplit(pages["chapters/index.html"].find("link", rel="canonical")["href"]).path.removesuffix(
+        "chapters/index.html"
+    )
+
+
+@pytest.fixture(scope="session")
+def address(site, prefix):
+    """The address of a small server that answers as GitHub Pages does, 404 page included."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            path = urlsplit(path).path
+            return super().translate_path(
+                "/" + path.removeprefix(prefix) if path.startswith(prefix) else "/no/such/page"
+            )
+
+        def send_error(self, code, message=None, explain=None):
+            if code != 404:
+                return super().send_error(code, message, explain)
+            body = (site / "404.html").read_bytes()
+            self.send_response(404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium: the one that CHROMIUM names, else the system's, else Playwright's own."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    quiet = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    with sync_api.sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=path, args=quiet.split())
+        except sync_api.Error as error:
+            missing(f"there is no browser to look at the pages with (set CHROMIUM): {error.message.splitlines()[0]}")
+        yield chromium
+        chromium.close()

@@ -1,0 +1,130 @@
+"""The built pages in a browser: what they ask for, how they fit a phone, who can use them."""
+
+import contextlib
+
+import pytest
+
+# Faults of the theme, not of the book.
+KNOWN = {"region"}  # the theme's title stands outside its landmarks
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def names(pages):
+    return [name for name in pages if name not in {"index.html", "chapters/404.html"}]
+
+
+def note_failure(page, request):
+    """Note what could not be loaded; a request that the next page cut short is no failure."""
+    if "ERR_ABORTED" not in (request.failure or ""):
+        page.wrong.append(f"failed: {request.url}")
+
+
+@contextlib.contextmanager
+def window(browser, scheme="light", size=DESK):
+    """A page in a new window, with a record of what it asked for and what went wrong."""
+    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
+    context.add_init_script(f"localStorage.setItem('mode', '{scheme}'); localStorage.setItem('theme', '{scheme}')")
+    context.set_default_timeout(120_000)  # a busy machine is no fault of the page
+    page = context.new_page()
+    page.asked, page.wrong = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("requestfailed", lambda request: note_failure(page, request))
+    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    context.route("**/*", lambda route: route.continue_() if "//127.0.0.1:" in route.request.url else route.abort())
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+def visit(page, url):
+    """Open a page, and wait for its mathematics."""
+    response = page.goto(url, wait_until="load")
+    page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    return response
+
+
+def test_no_page_asks_anybody_else_or_reports_an_error(browser, address, prefix, names):
+    with window(browser) as page:
+        for name in names:
+            visit(page, f"{address}{prefix}{name}")
+            page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        assert not [url for url in page.asked if not url.startswith((address, "data:", "blob:"))]
+        assert not page.wrong
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone_and_what_is_wide_scrolls_by_keyboard_too(browser, address, prefix, names, scheme):
+    unreachable = """() => [...document.querySelectorAll('article :is(pre, table, div.math)')]
+        .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.closest('details:not([open])') && e.tabIndex < 0)
+        .map(e => e.outerHTML.slice(0, 120))"""
+    with window(browser, scheme, PHONE) as page:
+        for name in names:
+            visit(page, f"{address}{prefix}{name}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+            assert not page.evaluate(unreachable), name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_used_by_everybody(browser, address, prefix, names, scheme):
+    axe = pytest.importorskip("axe_core_python.sync_playwright").Axe()
+    outside_formulas = {"exclude": [["mjx-container"]]}  # thousands of elements without text of their own
+    found = []
+    with window(browser, scheme) as page:
+        for name in names:
+            visit(page, f"{address}{prefix}{name}")
+            page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = true)")
+            for violation in axe.run(page, outside_formulas, {"resultTypes": ["violations"]})["violations"]:
+                if violation["id"] not in KNOWN:
+                    nodes = [n["html"][:160] for n in violation["nodes"]]
+                    found.append(f"{name} ({scheme}): {violation['id']}, {len(nodes)} times, e.g. {nodes[0]}")
+    assert not found, "\n".join(found)
+
+
+def test_the_map_is_reached_by_keyboard_and_leads_to_the_chapters(browser, address, prefix, names):
+    with window(browser) as page:
+        visit(page, f"{address}{prefix}chapters/index.html")
+        boxes = page.locator(".map a").count()
+        page.evaluate("document.querySelector('.map a').focus()")
+        reached = []
+        for _ in range(boxes):
+            reached.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
+            page.keyboard.press("Tab")
+        assert len(reached) == boxes >= 20 and None not in reached
+        assert not page.evaluate("!!document.activeElement.closest('.map')")
+        page.locator(".map a").filter(has_text="Cross-attention").press("Enter")
+        page.wait_for_url("**/08_decoder.html")
+
+
+def test_the_map_can_be_read_on_a_phone(browser, address, prefix):
+    with window(browser, size=PHONE) as page:
+        visit(page, f"{address}{prefix}chapters/index.html")
+        heights = page.evaluate(
+            "[...document.querySelectorAll('.map a > text')].map(t => t.getBoundingClientRect().height)"
+        )
+        assert min(heights) > 11
+        widths = page.evaluate("""[...document.querySelectorAll('.map a')].map(a => {
+            const left = a.querySelector('circle').getBoundingClientRect().left;
+            return [...a.querySelectorAll('text:not(.number):not(.small)')].map(
+                t => [t.textContent, left - t.getBoundingClientRect().right]) }).flat()""")
+        assert not [(text, room) for text, room in widths if room < 0]
+
+
+def test_the_page_for_lost_readers_works_at_any_depth(browser, address, prefix):
+    with window(browser) as page:
+        response = visit(page, f"{address}{prefix}no/such/place.html")
+        assert response.status == 404
+        assert "no page" in page.locator("article h1").inner_text()
+        assert len([w for w in page.wrong if "404" in w]) == len(page.wrong) == 1  # the page itself, nothing else
+        page.locator("article a", has_text="glossary").click()
+        page.wait_for_url("**/chapters/glossary.html")
+
+
+def test_search_finds_a_word_of_a_chapter(browser, address, prefix):
+    with window(browser) as page:
+        visit(page, f"{address}{prefix}search.html?q=equivariance")
+        page.wait_for_selector("#search-results li a")
+        assert page.locator("#search-results li a").count() >= 1

@@ -1,0 +1,80 @@
+"""Pytest plugin for the run of all notebooks: a table of what each chapter costs, and a limit on it.
+
+Used as `pytest -p chapter_report --nbval chapters`. On a slow machine, BOOK_PATIENCE=3 triples the limits on time.
+"""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+CHAPTER_SECONDS = 150
+BOOK_SECONDS = 720
+MEMORY_MB = 2000
+NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
+
+chapters: dict[str, dict[str, float]] = defaultdict(lambda: {"seconds": 0, "MB": 0, "cells": 0, "not compared": 0})
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory, in MB, that a process has held so far (0 where Linux cannot be asked)."""
+    status = Path(f"/proc/{pid}/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Note with each cell what the table needs; the notes travel from the worker that ran it."""
+    report = yield
+    if report.when == "call" and hasattr(item, "cell"):
+        kernel = item.parent.kernel
+        pid = kernel.km.provisioner.pid if kernel else 0
+        exempt = bool(NOT_COMPARED & set(item.cell.metadata.get("tags", [])))
+        report.user_properties += [("chapter", item.path.name), ("MB", peak_memory(pid)), ("exempt", exempt)]
+    return report
+
+
+def pytest_runtest_logreport(report):
+    """Add a cell to its chapter."""
+    name = Path(report.nodeid.split("::")[0]).name
+    chapters[name]["seconds"] += report.duration
+    notes = dict(report.user_properties)
+    if "chapter" in notes and report.when == "call":
+        chapters[name]["MB"] = max(chapters[name]["MB"], notes["MB"])
+        chapters[name]["cells"] += 1
+        chapters[name]["not compared"] += notes["exempt"]
+
+
+def over_the_limits() -> list[str]:
+    """Say which limits were passed."""
+    patience = float(os.environ.get("BOOK_PATIENCE", "1"))
+    complaints = []
+    for name, chapter in chapters.items():
+        if chapter["seconds"] > CHAPTER_SECONDS * patience:
+            complaints.append(f"{name} takes longer than {CHAPTER_SECONDS} s")
+        if chapter["MB"] > MEMORY_MB:
+            complaints.append(f"{name} needs more than {MEMORY_MB} MB")
+    if sum(chapter["seconds"] for chapter in chapters.values()) > BOOK_SECONDS * patience:
+        complaints.append(f"the book takes longer than {BOOK_SECONDS} s")
+    return complaints
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Fail a run that passed but was too slow or too large."""
+    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput") and over_the_limits():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the table."""
+    terminalreporter.section("what the chapters cost")
+    row = "{:<42} {:>7} {:>6} {:>6} {:>13}".format
+    terminalreporter.write_line(row("chapter", "seconds", "MB", "cells", "not compared"))
+    for name, c in sorted(chapters.items()):
+        terminalreporter.write_line(row(name, f"{c['seconds']:.1f}", c["MB"] or "-", c["cells"], c["not compared"]))
+    sums = {key: sum(c[key] for c in chapters.values()) for key in ("seconds", "cells", "not compared")}
+    terminalreporter.write_line(row("all", f"{sums['seconds']:.1f}", "", sums["cells"], sums["not compared"]))
+    for complaint in over_the_limits():
+        terminalreporter.write_line(f"TOO MUCH: {complaint}", red=True)

@@ -1,0 +1,95 @@
+"""Caches: what generation keeps from one step to the next, so that nothing is projected twice.
+
+A cache is an argument of `forward`, never part of a module: dropping it is all the resetting there
+is. The decoder's self-attention appends one key and value per new token; its cross-attention asks
+the same source at every step, so those keys and values are computed once.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from transformer_lib._checks import check_positive
+from transformer_lib.attention import MultiHeadAttention
+
+
+class KVCache:
+    """Keys and values of a self-attention, in memory reserved once for `max_len` positions.
+
+    Example:
+        >>> import torch
+        >>> attention, cache = MultiHeadAttention(8, 2), KVCache(max_len=5)
+        >>> token = torch.zeros(1, 1, 8)
+        >>> _ = attention(token, token, token, cache=cache)
+        >>> cache.length
+        1
+    """
+
+    def __init__(self, max_len: int) -> None:
+        check_positive(max_len=max_len)
+        self.max_len = max_len
+        self.length = 0
+        self._keys: Tensor | None = None  # reserved at the first call, when shape and device are known
+        self._values: Tensor | None = None
+
+    def update(self, attention: MultiHeadAttention, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the projections of the new positions; return those of all positions so far.
+
+        Raises:
+            ValueError: if more than `max_len` positions would be held, or the batch is another one.
+        """
+        keys, values = attention.keys_values(key, value)  # (batch, heads, new, d_head)
+        if self._keys is not None and (self._keys.size(0), self._keys.dtype) != (keys.size(0), keys.dtype):
+            raise ValueError(
+                f"cache holds {self._keys.size(0)} sequences of {self._keys.dtype}, "
+                f"got {keys.size(0)} of {keys.dtype}; begin a new cache for a new batch"
+            )
+        end = self.length + keys.size(2)
+        if end > self.max_len:
+            raise ValueError(f"cache of max_len={self.max_len} cannot hold {end} positions; make it longer")
+        if self._keys is None or self._values is None:
+            shape = (keys.size(0), keys.size(1), self.max_len, keys.size(3))
+            self._keys, self._values = keys.new_empty(shape), values.new_empty(shape)
+        self._keys[:, :, self.length : end] = keys
+        self._values[:, :, self.length : end] = values
+        self.length = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
+
+
+class MemoryCache:
+    """Keys and values of a cross-attention: computed at the first step, handed out ever after."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Tensor, Tensor] | None = None
+
+    def update(self, attention: MultiHeadAttention, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the projections of the source, computing them only the first time."""
+        if self._held is None:
+            self._held = attention.keys_values(key, value)
+        return self._held
+
+
+@dataclass
+class LayerCache:
+    """The two caches of one decoder layer."""
+
+    self_attn: KVCache
+    cross_attn: MemoryCache = field(default_factory=MemoryCache)
+
+
+class DecoderCache:
+    """One `LayerCache` per decoder layer; knows how many positions have been decoded.
+
+    Args:
+        n_layers: layers of the decoder.
+        max_len: positions to reserve memory for.
+    """
+
+    def __init__(self, n_layers: int, max_len: int) -> None:
+        check_positive(n_layers=n_layers, max_len=max_len)
+        self.layers = [LayerCache(KVCache(max_len)) for _ in range(n_layers)]
+
+    @property
+    def length(self) -> int:
+        """Number of positions held: the position of the next token."""
+        return self.layers[0].self_attn.length

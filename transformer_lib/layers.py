@@ -1,0 +1,144 @@
+"""The parts around attention: norm, residual connection, feed-forward, embedding (chapters 5 and 6)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from transformer_lib._checks import check_float, check_ids, check_last_dim, check_positive, check_probability
+
+
+def layer_norm(
+    x: Float[Tensor, "*batch d_model"],
+    weight: Float[Tensor, " d_model"],
+    bias: Float[Tensor, " d_model"],
+    eps: float = 1e-5,
+) -> Float[Tensor, "*batch d_model"]:
+    r"""Give every token mean 0 and variance 1 over its own features, then let it be stretched and shifted.
+
+    $$\frac{x - \mathrm{mean}(x)}{\sqrt{\mathrm{var}(x) + \epsilon}} \cdot weight + bias$$
+
+    The variance is the biased one (divided by `d_model`), and `eps` stands inside the root.
+    This is the formula that a person reads; `LayerNorm` runs torch's fused kernel, with the same result.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016. Built in chapter 5.
+    """
+    mean = x.mean(dim=-1, keepdim=True)
+    var = ((x - mean) ** 2).mean(dim=-1, keepdim=True)
+    return (x - mean) / torch.sqrt(var + eps) * weight + bias
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last axis, with a learned stretch and shift.
+
+    Counterpart: `torch.nn.LayerNorm`. Paper: section 3.1. Built in chapter 5.
+
+    Args:
+        d_model: width of the tokens.
+        eps: added to the variance, so that a constant token does not divide by zero.
+    """
+
+    def __init__(self, d_model: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        check_positive(d_model=d_model)
+        if not eps > 0:
+            raise ValueError(f"eps must be above 0, got {eps}; it keeps a constant token from dividing by zero")
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(d_model))
+        self.bias = nn.Parameter(torch.zeros(d_model))
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Normalise each token on its own."""
+        check_float("x", x)
+        if x.dim() == 0 or x.size(-1) != self.weight.size(0):
+            raise ValueError(f"x of shape {tuple(x.shape)} must have last dimension d_model={self.weight.size(0)}")
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class SublayerConnection(nn.Module):
+    """The residual connection and the norm around a sublayer: the one place that knows pre- from post-norm.
+
+    Post-norm, the paper's `norm(x + sublayer(x))` (section 3.1), or pre-norm, `x + sublayer(norm(x))`,
+    which keeps an unbroken path from the first layer to the last. Dropout acts on the sublayer's
+    output (section 5.4). Built in chapter 5.
+
+    Args:
+        d_model: width of the tokens.
+        dropout: share of the sublayer's output dropped in training.
+        norm_first: `True` for pre-norm, `False` for the paper's post-norm.
+    """
+
+    def __init__(self, d_model: int, dropout: float, norm_first: bool) -> None:
+        super().__init__()
+        check_probability("dropout", dropout)
+        self.norm = LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.norm_first = norm_first
+
+    def forward(
+        self, x: Float[Tensor, "batch seq d_model"], sublayer: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """Return `x` with the contribution of `sublayer` added."""
+        if self.norm_first:
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a bend between them, applied to every token on its own.
+
+    Paper: section 3.3, equation 2. Built in chapter 6.
+
+    Args:
+        d_model: width of the tokens, in and out.
+        d_ff: width in between; the paper takes `4 * d_model`.
+        dropout: share of the inner features dropped in training.
+        activation: the bend; the paper takes ReLU.
+    """
+
+    def __init__(
+        self, d_model: int, d_ff: int, dropout: float = 0.0, activation: Callable[[Tensor], Tensor] = F.relu
+    ) -> None:
+        super().__init__()
+        check_positive(d_model=d_model, d_ff=d_ff)
+        check_probability("dropout", dropout)
+        self.fc1 = nn.Linear(d_model, d_ff)
+        self.fc2 = nn.Linear(d_ff, d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.activation = activation
+
+    def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
+        """Transform each token without looking at any other."""
+        check_last_dim("x", x, self.fc1.in_features)
+        hidden = self.activation(self.fc1(x))  # (batch, seq, d_ff)
+        return self.fc2(self.dropout(hidden))  # (batch, seq, d_model)
+
+
+class TokenEmbedding(nn.Module):
+    """A row of numbers for every token of the vocabulary, scaled up by the square root of the width.
+
+    The rows start with standard deviation `0.4 / sqrt(d_model)`. Scale and start belong together:
+    times `sqrt(d_model)` the features are of the size of the positional encoding, and the same
+    matrix, unscaled, gives logits near zero when it also serves as the output layer
+    (`tie_embeddings`). Paper: section 3.4. Built in chapter 6.
+
+    Args:
+        vocab_size: number of tokens.
+        d_model: width of a token.
+    """
+
+    def __init__(self, vocab_size: int, d_model: int) -> None:
+        super().__init__()
+        check_positive(vocab_size=vocab_size, d_model=d_model)
+        self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * 0.4 / math.sqrt(d_model))
+
+    def forward(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        """Look the tokens up.
+
+        Raises:
+            ValueError: if `ids` is not integer, or (checked on the CPU only) names a token outside the vocabulary.
+        """
+        check_ids("ids", ids, self.weight.size(0))
+        return F.embedding(ids, self.weight) * math.sqrt(self.weight.size(1))

@@ -1,0 +1,75 @@
+"""The loss: how surprised the model is by each token that really came next (chapter 10)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from transformer_lib._checks import check_probability
+
+
+def smoothed_targets(
+    targets: Int[Tensor, "*batch"], vocab_size: int, smoothing: float, pad_id: int
+) -> Float[Tensor, "*batch vocab"]:
+    """Return the distribution that the model is asked for at each position.
+
+    The right token gets `1 - smoothing`; the rest is shared equally by all others except padding,
+    `smoothing / (vocab_size - 2)` each, so that every row sums to one and padding gets nothing.
+    Where the target itself is padding the row is zero: nothing is asked there. Paper: section 5.4,
+    with 0.1; it does not say how the rest is shared. (The `label_smoothing` of torch gives a share
+    to padding and to the right token too.) Built in chapter 10.
+
+    Args:
+        targets: the tokens that came next.
+        vocab_size: number of tokens, the special ones included.
+        smoothing: share taken from the right token, from 0 to below 1.
+        pad_id: id of the padding token.
+
+    Raises:
+        ValueError: if `smoothing` is not in range or there is no other token to share it.
+    """
+    check_probability("smoothing", smoothing)
+    if vocab_size < 3:
+        raise ValueError(f"vocab_size must be at least 3 (padding, the target and another token), got {vocab_size}")
+    share = smoothing / (vocab_size - 2)
+    rows = torch.full((*targets.shape, vocab_size), share, device=targets.device)
+    rows.scatter_(-1, targets.unsqueeze(-1).long(), 1.0 - smoothing)
+    rows[..., pad_id] = 0.0
+    return rows.masked_fill((targets == pad_id).unsqueeze(-1), 0.0)
+
+
+def token_loss(
+    logits: Float[Tensor, "batch tgt_len vocab"],
+    targets: Int[Tensor, "batch tgt_len"],
+    *,
+    pad_id: int,
+    smoothing: float = 0.0,
+) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    """Return the cross-entropy summed over the real tokens, in nats, and the number of real tokens.
+
+    Sum and number come apart on purpose: divide the sum of all sums by the sum of all numbers. A mean of batch
+    means would give the tokens of a short batch more weight. Paper: section 5.4. Built in chapter 10.
+
+    Args:
+        logits: scores of every token at every position.
+        targets: the tokens that came next, `pad_id` after the end.
+        pad_id: id of the padding token; these positions do not count.
+        smoothing: see `smoothed_targets`.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+
+    See also `torch.nn.functional.cross_entropy`, which computes it.
+    """
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"logits of shape {tuple(logits.shape)} need targets of shape {tuple(logits.shape[:-1])}, "
+            f"got {tuple(targets.shape)}"
+        )
+    flat, wanted = logits.flatten(0, -2), targets.flatten()
+    if smoothing == 0.0:  # the same number as with the distribution, without building it
+        total = F.cross_entropy(flat, wanted, ignore_index=pad_id, reduction="sum")
+    else:
+        rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id)
+        total = F.cross_entropy(flat, rows.to(flat.dtype), reduction="sum")
+    return total, (targets != pad_id).sum()
