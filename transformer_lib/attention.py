@@ -2,8 +2,8 @@
 
 The formula (`scaled_dot_product_attention`) is what a person reads: it returns the output and
 the weights. The model runs torch's fused kernel, which computes the same output and, where the
-machine has such a kernel, never stores the weights. `record_attention` puts the formula back, inside the very same forward
-pass, so that an attention map shows what the model did.
+machine has such a kernel, never stores the weights. `record_attention` puts the formula back,
+inside the very same forward pass, so that an attention map shows what the model did.
 """
 
 import contextlib
