@@ -93,5 +93,10 @@ def test_explain_knows_a_kernel_that_never_ran():
 @pytest.mark.parametrize(("cost", "complaints"), [((149, 1999), 0), ((151, 100), 1), ((10, 2001), 1), ((721, 2001), 3)])
 def test_limits(monkeypatch, cost, complaints):
     monkeypatch.delenv("BOOK_PATIENCE", raising=False)
-    monkeypatch.setattr(chapter_report, "chapters", {"x": {"CPU": cost[0], "MB": cost[1]}})
+    monkeypatch.setattr(chapter_report, "chapters", {"x": {"seconds": cost[0], "CPU": 2 * cost[0], "MB": cost[1]}})
     assert len(chapter_report.over_the_limits()) == complaints
+
+
+def test_waiting_is_no_fault_of_the_chapter(monkeypatch):
+    monkeypatch.setattr(chapter_report, "chapters", {"x": {"seconds": 500, "CPU": 100, "MB": 0}})
+    assert chapter_report.over_the_limits() == []
