@@ -4,6 +4,7 @@
 #   make serve     serve the built pages on http://localhost:8000 (PORT=...)
 #   make test      unit tests, every notebook re-run and compared, the book without warnings, its pages
 #   make check     lint, types, spelling
+#   make mutants   change the library in hundreds of places, one at a time: do the tests notice? (about an hour)
 #   make execute   re-run the chapters whose stored outputs are stale, and store the new ones
 #   make lock      resolve requirements/*.in afresh and write the pins
 #   make repo URL=https://github.com/you/your-fork    say where this repository is published
@@ -26,7 +27,7 @@ find_python = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	done; \
 	test -n "$$python" || { echo "The book needs Python 3.11 or later; none was found. Say where it is: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
 
-.PHONY: help book serve test unit notebooks alone site check execute lock repo clean
+.PHONY: help book serve test unit notebooks alone site check mutants execute lock repo clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -53,8 +54,13 @@ serve:
 
 test: unit notebooks alone book site
 
+# All lines and branches of the library are run. The second call checks every shape that the library's annotations
+# name; it leaves out what only reads, and takes what the measurement of the first would slow down.
 unit: .venv/test/installed
-	$(TEST) -m pytest -n 2 tests --ignore=tests/site
+	$(TEST) -m pytest -n 2 -k "not compile" --cov=transformer_lib --cov-branch --cov-fail-under=100 \
+	--cov-report=term-missing:skip-covered tests --ignore=tests/site --ignore=tests/library/test_fuzz.py
+	$(TEST) -m pytest -n 2 --jaxtyping-packages=transformer_lib,beartype.beartype \
+	$(addprefix tests/library/test_,fuzz.py everywhere.py equals_torch.py attention.py cache.py transformer.py laws.py)
 
 # Strict: what a cell prints must be what the chapter shows, whatever the number of threads.
 notebooks: .venv/test/installed
@@ -72,13 +78,16 @@ alone: .venv/test/installed
 	$(TEST) $(NBVAL) "$$folder/chapters"
 
 site: .venv/test/installed
-	$(TEST) -m pytest tests/site
+	$(TEST) -m pytest -n 2 --dist worksteal tests/site
 
 check: .venv/test/installed
 	$(TEST) -m ruff check .
 	$(TEST) -m ruff format --check --exclude "*.ipynb" .
 	$(TEST) -m codespell_lib
 	$(TEST) -m pyright
+
+mutants: .venv/test/installed
+	$(TEST) tools/mutants.py
 
 execute: .venv/test/installed
 	$(TEST) tools/execute.py

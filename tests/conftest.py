@@ -1,4 +1,4 @@
-"""What every test starts from: the same seed, float32, one thread."""
+"""What every test starts from (the same seed, float32, one thread), and a table that the run ends with."""
 
 import pytest
 import torch
@@ -12,3 +12,27 @@ def fresh_torch():
     yield
     torch.set_default_dtype(torch.float32)
     torch.set_printoptions(profile="default")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print which mistakes were put into the library, what caught each, and which chapter treats it."""
+    caught: dict[tuple, list[str]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            told = dict(getattr(report, "user_properties", []))
+            if report.when == "call" and "mistake" in told:
+                row = caught.setdefault(tuple(told["mistake"]), [])
+                row.append(told["check"] if outcome == "passed" else f"NOT BY {told['check']}")
+    if caught:
+        terminalreporter.section("mistakes put into the library, and what caught them")
+        for (number, title, chapter), checks in sorted(caught.items(), key=lambda row: (row[0][0] or 99, row[0][2])):
+            line = f"{number or '':>2} {title:74} {', '.join(sorted(checks))}, chapter {chapter}"
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch jaxtyping's own checks off, as they are for readers, so that the library's guards are what answers."""
+    from jaxtyping import config
+
+    monkeypatch.setattr(config, "jaxtyping_disable", True)

@@ -13,7 +13,7 @@ from repository import ROOT, declared_url, public_url
 LIBRARY = ROOT / "transformer_lib"
 ORDER = """_checks masks attention cache positions layers encoder decoder config checkpoint transformer
     batching loss schedules progress evaluation training decoding""".split()
-BESIDE = "data plotting notebook laws _verdict interop translate".split()
+BESIDE = "data plotting notebook laws interop translate".split()
 LINES = 230
 
 

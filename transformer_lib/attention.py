@@ -23,6 +23,7 @@ from transformer_lib._checks import (
     check_probability,
     check_qkv,
     check_sequences,
+    check_type,
 )
 
 
@@ -60,7 +61,7 @@ def scaled_dot_product_attention(
     check_qkv(query, key, value)
     check_probability("dropout_p", dropout_p)
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # (*batch, q_len, kv_len)
-    check_mask(mask, scores.shape)
+    check_mask(mask, scores.shape, scores.device)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1)
@@ -92,7 +93,7 @@ class SimpleSelfAttention(nn.Module):
         Raises:
             ValueError: if the last axis of `x` is not `d_model` wide.
         """
-        check_last_dim("x", x, self.query.in_features)
+        check_last_dim("x", x, self.query.in_features, self.query.weight)
         output, _ = scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))
         return output
 
@@ -176,10 +177,12 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: if a width or length does not fit, or the mask is not boolean.
         """
-        check_sequences(query, key, value, self.q_proj.in_features)
+        check_sequences(query, key, value, self.q_proj.in_features, self.q_proj.weight)
+        if cache is not None and (not isinstance(cache, Cache) or isinstance(cache, dict)):
+            raise ValueError(f"cache must be a KVCache or a MemoryCache, got {type(cache).__name__}")
         q = self.split_heads(self.q_proj(query))  # (batch, heads, q_len, d_head)
         k, v = self.keys_values(key, value) if cache is None else cache.update(self, key, value)
-        check_mask(mask, (*q.shape[:-1], k.size(-2)))
+        check_mask(mask, (*q.shape[:-1], k.size(-2)), q.device)
         heads = self.attend(q, k, v, mask)  # (batch, heads, q_len, d_head)
         return self.out_proj(heads.transpose(1, 2).flatten(2))  # (batch, q_len, d_model)
 
@@ -198,12 +201,11 @@ def record_attention(model: nn.Module) -> Iterator[dict[str, Float[Tensor, "batc
     Raises:
         ValueError: if `model` holds no `MultiHeadAttention`.
     """
+    check_type("model", model, nn.Module)
     modules = {name: m for name, m in model.named_modules() if isinstance(m, MultiHeadAttention)}
     if not modules:
-        raise ValueError(
-            f"{type(model).__name__} holds no MultiHeadAttention to record; "
-            "for a single head call scaled_dot_product_attention, which returns the weights"
-        )
+        hint = "for a single head call scaled_dot_product_attention, which returns the weights"
+        raise ValueError(f"{type(model).__name__} holds no MultiHeadAttention to record; {hint}")
     weights: dict[str, Tensor] = {}
     before = {module: module.__dict__.get("attend") for module in modules.values()}  # set if we are nested
 

@@ -39,6 +39,11 @@ class KVCache:
             ValueError: if more than `max_len` positions would be held, or the batch is another one.
         """
         keys, values = attention.keys_values(key, value)  # (batch, heads, new, d_head)
+        if self._keys is not None and self._keys.shape[1::2] != keys.shape[1::2]:
+            raise ValueError(
+                f"cache holds {self._keys.size(1)} heads of width {self._keys.size(3)}, "
+                f"got {keys.size(1)} of {keys.size(3)}; begin a new cache for another model"
+            )
         if self._keys is not None and (self._keys.size(0), self._keys.dtype) != (keys.size(0), keys.dtype):
             raise ValueError(
                 f"cache holds {self._keys.size(0)} sequences of {self._keys.dtype}, "
@@ -63,9 +68,19 @@ class MemoryCache:
         self._held: tuple[Tensor, Tensor] | None = None
 
     def update(self, attention: MultiHeadAttention, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the projections of the source, computing them only the first time."""
+        """Return the projections of the source, computing them only the first time.
+
+        Raises:
+            ValueError: if the source, or the model, is visibly another one than the first time.
+        """
         if self._held is None:
             self._held = attention.keys_values(key, value)
+        want = (key.size(0), attention.n_heads, key.size(1), key.size(2) // attention.n_heads)
+        if self._held[0].shape != want:
+            raise ValueError(
+                f"cache holds a source of shape {tuple(self._held[0].shape)}, got one of {want} "
+                "(batch, heads, src_len, d_head); begin a new cache for a new source"
+            )
         return self._held
 
 
@@ -92,4 +107,7 @@ class DecoderCache:
     @property
     def length(self) -> int:
         """Number of positions held: the position of the next token."""
+        lengths = sorted({layer.self_attn.length for layer in self.layers})
+        if len(lengths) > 1:
+            raise ValueError(f"cache holds {lengths} positions in its layers, for a call failed; begin a new cache")
         return self.layers[0].self_attn.length

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from transformer_lib._checks import check_positive, check_probability
+from transformer_lib._checks import check_count, check_flags, check_positive, check_probability, shown
 
 ACTIVATIONS = {
     "relu": F.relu,
@@ -37,7 +37,7 @@ class TransformerConfig:
         share_vocab: source and target are one vocabulary and one embedding, as in the paper.
         activation: one of `relu`, `gelu`, `gelu_tanh`, `silu`.
         pad_id: id of the padding token.
-        bos_id: id that begins every target.
+        bos_id: id that begins every target; may be `pad_id`.
         eos_id: id that ends every target.
 
     Raises:
@@ -69,23 +69,24 @@ class TransformerConfig:
             raise ValueError(f"d_model ({self.d_model}) must be divisible by n_heads ({self.n_heads})")
         if self.d_model % 2 != 0:
             raise ValueError(f"sinusoidal encoding needs an even d_model, got {self.d_model}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(self.activation)}")
+        check_flags(norm_first=self.norm_first, tie_embeddings=self.tie_embeddings, share_vocab=self.share_vocab)
         if self.share_vocab and self.src_vocab_size != self.tgt_vocab_size:
             raise ValueError(
                 "share_vocab needs src_vocab_size == tgt_vocab_size, "
                 f"got {self.src_vocab_size} and {self.tgt_vocab_size}"
             )
-        for name in ("norm_first", "tie_embeddings", "share_vocab"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         specials = {"pad_id": self.pad_id, "bos_id": self.bos_id, "eos_id": self.eos_id}
+        check_count(**specials)
         for name, token_id in specials.items():
-            if not isinstance(token_id, int) or not 0 <= token_id < self.tgt_vocab_size:
+            if token_id >= self.tgt_vocab_size:
                 raise ValueError(
                     f"{name} ({token_id}) is outside the target vocabulary of {self.tgt_vocab_size} tokens"
                 )
         if self.pad_id >= self.src_vocab_size:
             raise ValueError(f"pad_id ({self.pad_id}) is outside the source vocabulary of {self.src_vocab_size} tokens")
-        if len(set(specials.values())) < 3:
-            raise ValueError(f"pad_id, bos_id and eos_id must differ, got {specials}")
+        # BOS may be the padding token, as in Marian and T5: it is only ever the first token of a target, which is
+        # neither predicted nor hidden by a mask. EOS is predicted, so it must be a token of its own.
+        if self.eos_id in (self.pad_id, self.bos_id):
+            raise ValueError(f"eos_id must differ from pad_id and bos_id, got {specials}")

@@ -61,6 +61,8 @@ class DecoderLayer(nn.Module):
             memory_mask: which source tokens are real: the source's padding mask.
             cache: keys and values of earlier steps; only used when generating.
         """
+        if cache is not None and not isinstance(cache, LayerCache):
+            raise ValueError(f"cache must be a LayerCache, got {type(cache).__name__}; Decoder takes a DecoderCache")
         past, source = (None, None) if cache is None else (cache.self_attn, cache.cross_attn)
         x = self.self_attn_residual(x, lambda x: self.self_attn(x, x, x, tgt_mask, past))
         x = self.cross_attn_residual(x, lambda x: self.cross_attn(x, memory, memory, memory_mask, source))
@@ -102,6 +104,8 @@ class Decoder(nn.Module):
         cache: DecoderCache | None = None,
     ) -> Float[Tensor, "batch tgt_len d_model"]:
         """Pass the target through all layers; masks and memory are the same in each."""
+        if cache is not None and not isinstance(cache, DecoderCache):
+            raise ValueError(f"cache must be a DecoderCache, got {type(cache).__name__}; begin with model.new_cache()")
         if cache is not None and len(cache.layers) != len(self.layers):
             raise ValueError(f"cache is for {len(cache.layers)} layers, the decoder has {len(self.layers)}")
         caches = [None] * len(self.layers) if cache is None else cache.layers

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from transformer_lib._checks import check_positive
-from transformer_lib.batching import pad_sequences
+from transformer_lib._checks import check_flags, check_model, check_positive
+from transformer_lib.batching import check_pairs, pad_sequences, whole_numbers
 from transformer_lib.evaluation import evaluating
 from transformer_lib.transformer import Transformer
 
@@ -36,9 +36,12 @@ def greedy_decode(
         The answers without BOS, as wide as the longest.
 
     Raises:
-        ValueError: if `max_new_tokens` is below 1 or more than the model has positions for.
+        ValueError: if `max_new_tokens` is below 1 or more than the model has positions for, or the model's
+            weights are no longer numbers.
     """
+    check_model(model)
     check_positive(max_new_tokens=max_new_tokens)
+    check_flags(use_cache=use_cache)
     config = model.config
     if max_new_tokens > config.max_len:
         raise ValueError(f"max_new_tokens ({max_new_tokens}) must be at most the model's max_len ({config.max_len})")
@@ -50,6 +53,8 @@ def greedy_decode(
         for _ in range(max_new_tokens):
             new_ids = ids if cache is None else ids[:, -1:]
             logits = model.decode(new_ids, memory, memory_mask, cache)[:, -1]  # (batch, vocab)
+            if not logits.isfinite().all():
+                raise ValueError("the model's logits are not finite numbers; was it trained at too high a rate?")
             logits[:, [config.pad_id, config.bos_id]] = -torch.inf
             token = logits.argmax(dim=-1).masked_fill(ended, config.pad_id)  # (batch,)
             ids = torch.cat([ids, token.unsqueeze(1)], dim=1)
@@ -72,7 +77,9 @@ def translate_ids(
     Raises:
         ValueError: if a source is empty, or a setting does not fit.
     """
-    check_positive(batch_size=batch_size)
+    check_model(model)
+    check_positive(max_new_tokens=max_new_tokens, batch_size=batch_size)
+    sources = whole_numbers(sources)
     pad_id, device = model.config.pad_id, next(model.parameters()).device
     answers: list[list[int]] = []
     for i in range(0, len(sources), batch_size):
@@ -96,7 +103,11 @@ def exact_match(
         pairs: source ids and target ids (with BOS and EOS) of each sentence pair.
         batch_size: sentences decoded at once.
         use_cache: as in `greedy_decode`.
+
+    Raises:
+        ValueError: if there are no pairs, one is empty, or a target is longer than the model can write.
     """
+    check_pairs(pairs)
     longest = max(len(tgt) for _, tgt in pairs) - 1  # BOS is not written
     answers = translate_ids(
         model, [src for src, _ in pairs], max_new_tokens=longest, batch_size=batch_size, use_cache=use_cache

@@ -8,7 +8,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_float, check_ids, check_last_dim, check_positive, check_probability
+from transformer_lib._checks import (
+    check_callable,
+    check_device,
+    check_flags,
+    check_float,
+    check_ids,
+    check_last_dim,
+    check_like,
+    check_number,
+    check_positive,
+    check_probability,
+)
 
 
 def layer_norm(
@@ -24,7 +35,21 @@ def layer_norm(
     The variance is the biased one (divided by `d_model`), and `eps` stands inside the root.
     This is the formula that a person reads; `LayerNorm` runs torch's fused kernel, with the same result.
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016. Built in chapter 5.
+
+    Raises:
+        ValueError: if `weight` and `bias` are not as wide as `x`, or `eps` is not positive.
     """
+    check_float("x", x)
+    check_float("weight", weight)
+    check_float("bias", bias)
+    check_like("weight", weight, "x", x)
+    check_like("bias", bias, "x", x)
+    if not x.shape[-1:] == weight.shape == bias.shape:
+        raise ValueError(
+            f"x of shape {tuple(x.shape)} needs weight and bias of shape (d_model,), "
+            f"got {tuple(weight.shape)} and {tuple(bias.shape)}"
+        )
+    check_number("eps", eps)
     mean = x.mean(dim=-1, keepdim=True)
     var = ((x - mean) ** 2).mean(dim=-1, keepdim=True)
     return (x - mean) / torch.sqrt(var + eps) * weight + bias
@@ -43,8 +68,7 @@ class LayerNorm(nn.Module):
     def __init__(self, d_model: int, eps: float = 1e-5) -> None:
         super().__init__()
         check_positive(d_model=d_model)
-        if not eps > 0:
-            raise ValueError(f"eps must be above 0, got {eps}; it keeps a constant token from dividing by zero")
+        check_number("eps", eps)
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(d_model))
         self.bias = nn.Parameter(torch.zeros(d_model))
@@ -52,8 +76,9 @@ class LayerNorm(nn.Module):
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """Normalise each token on its own."""
         check_float("x", x)
-        if x.dim() == 0 or x.size(-1) != self.weight.size(0):
-            raise ValueError(f"x of shape {tuple(x.shape)} must have last dimension d_model={self.weight.size(0)}")
+        if x.shape[-1:] != self.weight.shape:
+            raise ValueError(f"x of shape {tuple(x.shape)} must have last dimension d_model={len(self.weight)}")
+        check_like("x", x, "the weights", self.weight)
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
@@ -73,6 +98,7 @@ class SublayerConnection(nn.Module):
     def __init__(self, d_model: int, dropout: float, norm_first: bool) -> None:
         super().__init__()
         check_probability("dropout", dropout)
+        check_flags(norm_first=norm_first)
         self.norm = LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
@@ -81,6 +107,8 @@ class SublayerConnection(nn.Module):
         self, x: Float[Tensor, "batch seq d_model"], sublayer: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "batch seq d_model"]:
         """Return `x` with the contribution of `sublayer` added."""
+        check_float("x", x)
+        check_callable("sublayer", sublayer)
         if self.norm_first:
             return x + self.dropout(sublayer(self.norm(x)))
         return self.norm(x + self.dropout(sublayer(x)))
@@ -104,6 +132,7 @@ class FeedForward(nn.Module):
         super().__init__()
         check_positive(d_model=d_model, d_ff=d_ff)
         check_probability("dropout", dropout)
+        check_callable("activation", activation)
         self.fc1 = nn.Linear(d_model, d_ff)
         self.fc2 = nn.Linear(d_ff, d_model)
         self.dropout = nn.Dropout(dropout)
@@ -111,7 +140,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
         """Transform each token without looking at any other."""
-        check_last_dim("x", x, self.fc1.in_features)
+        check_last_dim("x", x, self.fc1.in_features, self.fc1.weight)
         hidden = self.activation(self.fc1(x))  # (batch, seq, d_ff)
         return self.fc2(self.dropout(hidden))  # (batch, seq, d_model)
 
@@ -141,4 +170,5 @@ class TokenEmbedding(nn.Module):
             ValueError: if `ids` is not integer, or (checked on the CPU only) names a token outside the vocabulary.
         """
         check_ids("ids", ids, self.weight.size(0))
+        check_device("ids", ids, "the weights", self.weight)
         return F.embedding(ids, self.weight) * math.sqrt(self.weight.size(1))

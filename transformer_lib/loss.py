@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_probability
+from transformer_lib._checks import check_count, check_device, check_float, check_ids, check_positive, check_probability
 
 
 def smoothed_targets(
@@ -26,9 +26,12 @@ def smoothed_targets(
         pad_id: id of the padding token.
 
     Raises:
-        ValueError: if `smoothing` is not in range or there is no other token to share it.
+        ValueError: if `smoothing` is not in range, there is no other token to share it, or an id is outside.
     """
     check_probability("smoothing", smoothing)
+    check_positive(vocab_size=vocab_size)
+    check_ids("targets", targets, vocab_size)
+    check_pad_id(pad_id, vocab_size)
     if vocab_size < 3:
         raise ValueError(f"vocab_size must be at least 3 (padding, the target and another token), got {vocab_size}")
     share = smoothing / (vocab_size - 2)
@@ -57,10 +60,17 @@ def token_loss(
         smoothing: see `smoothed_targets`.
 
     Raises:
-        ValueError: if the shapes do not fit together.
+        ValueError: if the shapes do not fit together, or an id is outside the vocabulary.
 
     See also `torch.nn.functional.cross_entropy`, which computes it.
     """
+    check_float("logits", logits)
+    check_probability("smoothing", smoothing)
+    check_ids("targets", targets, logits.size(-1) if logits.dim() else 0)
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets must hold torch.int64, got {targets.dtype}; use targets.long()")
+    check_device("targets", targets, "logits", logits)
+    check_pad_id(pad_id, logits.size(-1))
     if logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"logits of shape {tuple(logits.shape)} need targets of shape {tuple(logits.shape[:-1])}, "
@@ -73,3 +83,9 @@ def token_loss(
         rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id)
         total = F.cross_entropy(flat, rows.to(flat.dtype), reduction="sum")
     return total, (targets != pad_id).sum()
+
+
+def check_pad_id(pad_id: int, vocab_size: int) -> None:
+    check_count(pad_id=pad_id)
+    if pad_id >= vocab_size:
+        raise ValueError(f"pad_id ({pad_id}) is outside the vocabulary of {vocab_size} tokens (0 to {vocab_size - 1})")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_token_axes
+from transformer_lib._checks import check_count, check_token_axes
 
 
 def padding_mask(ids: Int[Tensor, "batch seq"], pad_id: int) -> Bool[Tensor, "batch 1 1 seq"]:
@@ -29,6 +29,7 @@ def padding_mask(ids: Int[Tensor, "batch seq"], pad_id: int) -> Bool[Tensor, "ba
         ValueError: if `ids` is not of shape (batch, seq).
     """
     check_token_axes("ids", ids)
+    check_count(pad_id=pad_id)
     return (ids != pad_id)[:, None, None, :]
 
 
@@ -50,7 +51,8 @@ def causal_mask(
         ValueError: if a length is negative or there are fewer keys than queries.
     """
     kv_len = q_len if kv_len is None else kv_len
-    if q_len < 0 or kv_len < q_len:
+    check_count(q_len=q_len, kv_len=kv_len)
+    if kv_len < q_len:
         raise ValueError(
             f"causal mask needs 0 <= q_len <= kv_len, got q_len={q_len} and kv_len={kv_len}; "
             "each query must have its own position among the keys"

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib
+import torch
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 from torch import Tensor
+
+from transformer_lib._checks import check_type
 
 # Okabe and Ito's colour-blind-safe colours; every line also has its own marker and dash.
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -55,6 +58,8 @@ def show(figure: Figure, alt: str) -> None:
     Raises:
         ValueError: if `alt` is missing or only names the kind of picture.
     """
+    check_type("figure", figure, Figure)
+    check_type("alt", alt, str)
     alt = " ".join(alt.split())
     kinds = ("figure", "plot of", "image", "chart of", "heatmap of", "graph of")
     if len(alt) < 40 or alt.lower().startswith(kinds):
@@ -91,12 +96,15 @@ def draw_matrix(
         ValueError: if there is not one label for each row and each column: the check that keeps
             rows (queries) and columns (keys) from being swapped.
     """
+    check_type("matrix", matrix, Tensor)
     values = matrix.detach().double().cpu()
     if values.dim() != 2 or values.shape != (len(rows), len(columns)):
         raise ValueError(
             f"matrix of shape {tuple(values.shape)} needs {tuple(values.shape)} labels, "
             f"got {(len(rows), len(columns))}; rows are queries, columns are keys"
         )
+    if not values.numel() or not values.isfinite().all():
+        raise ValueError(f"matrix of shape {tuple(values.shape)} must hold finite numbers, and at least one")
     low = values.min().item() if low is None else low
     high = values.max().item() if high is None else high
     axes.imshow(values.numpy(), cmap="Blues", vmin=low, vmax=high + 1e-9, aspect="auto")
@@ -130,6 +138,8 @@ def draw_attention(
 
 def draw_mask(axes: Axes, mask: Tensor, queries: Sequence[str], keys: Sequence[str], *, title: str = "") -> None:
     """Draw a boolean mask `(q_len, kv_len)`: dark with a tick where the query may attend, light and empty where not."""
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise ValueError(f"mask must be boolean (True = may attend), got {getattr(mask, 'dtype', type(mask).__name__)}")
     names = {"title": title, "x_label": "key", "y_label": "query"}
     draw_matrix(axes, mask.double(), queries, keys, decimals=None, low=0.0, high=1.4, **names)
     for i, j in mask.nonzero().tolist():
@@ -148,6 +158,8 @@ def draw_lines(
 ) -> None:
     """Draw named lines, each told apart by colour, dash and marker, with a legend when there are several."""
     for i, (name, y) in enumerate(lines.items()):
+        if len(y) != len(x):
+            raise ValueError(f"line {name!r} has {len(y)} points, but x has {len(x)}")
         marker = MARKERS[i % len(MARKERS)] if marks else None
         axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=DASHES[i % len(DASHES)], marker=marker, label=name)
     axes.set(xlabel=x_label, ylabel=y_label, title=title)

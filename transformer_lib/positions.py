@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_positive, check_probability, check_tokens
+from transformer_lib._checks import check_count, check_device, check_positive, check_probability, check_tokens
 
 
 def sinusoidal_encoding(max_len: int, d_model: int) -> Float[Tensor, "max_len d_model"]:
@@ -58,8 +58,8 @@ class PositionalEncoding(nn.Module):
             ValueError: if the last position is beyond `max_len`, or the width does not fit.
         """
         check_tokens("x", x, self.encoding.size(1))
-        if offset < 0:
-            raise ValueError(f"offset must be at least 0, got {offset}")
+        check_device("x", x, "the encoding", self.encoding)
+        check_count(offset=offset)
         if offset + x.size(1) > self.encoding.size(0):
             raise ValueError(
                 f"sequence of length {x.size(1)} at offset {offset} exceeds max_len={self.encoding.size(0)}; "

@@ -2,7 +2,7 @@
 
 import math
 
-from transformer_lib._checks import check_positive
+from transformer_lib._checks import check_number, check_positive
 
 
 def noam_rate(step: int, d_model: int, warmup: int = 4000) -> float:
@@ -26,7 +26,7 @@ def inverse_sqrt_rate(step: int, peak: float, warmup: int) -> float:
         ValueError: if `step` or `warmup` is below 1, or `peak` is not positive.
     """
     check_positive(step=step, warmup=warmup)
-    check_peak(peak)
+    check_number("peak", peak)
     return peak * min(step / warmup, math.sqrt(warmup / step))
 
 
@@ -39,15 +39,10 @@ def cosine_rate(step: int, peak: float, warmup: int, total: int) -> float:
         ValueError: if a count is below 1, `peak` is not positive, or `total` is not above `warmup`.
     """
     check_positive(step=step, warmup=warmup, total=total)
-    check_peak(peak)
+    check_number("peak", peak)
     if total <= warmup:
         raise ValueError(f"total ({total}) must be above warmup ({warmup}); the climb must end before training does")
     if step < warmup:
         return peak * step / warmup
     done = min(1.0, (step - warmup) / (total - warmup))
     return peak * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def check_peak(peak: float) -> None:
-    if not 0.0 < peak < math.inf:
-        raise ValueError(f"peak must be a positive number, got {peak}")

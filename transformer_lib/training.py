@@ -1,5 +1,6 @@
 """Training: many small steps, each making the right next tokens a little likelier (chapter 10)."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_positive
+from transformer_lib._checks import check_callable, check_count, check_number, check_positive, check_probability, shown
 from transformer_lib.batching import Batch, TokenBatches
-from transformer_lib.checkpoint import load_safely, save_atomically
+from transformer_lib.checkpoint import check_target, check_weights, load_safely, save_atomically
+from transformer_lib.evaluation import check_batches
 from transformer_lib.loss import token_loss
 from transformer_lib.progress import ProgressLine
 from transformer_lib.transformer import Transformer
@@ -50,16 +52,17 @@ class Trainer:
         weight_decay: float = 0.01,
     ) -> None:
         check_positive(accumulate=accumulate)
-        if not 0.0 <= smoothing < 1.0:
-            raise ValueError(f"smoothing must be at least 0 and below 1, got {smoothing}")
-        if not clip > 0.0:
-            raise ValueError(f"clip must be a positive number, got {clip}; use math.inf for no clipping")
+        check_probability("smoothing", smoothing)
+        if not isinstance(clip, int | float) or not clip > 0.0:
+            raise ValueError(f"clip must be a positive number, got {shown(clip)}; use math.inf for no clipping")
         if not callable(rate):
-            raise ValueError(
-                f"rate must be a function of the step, got {rate!r}; for a constant: lambda step: {rate!r}"
-            )
-        if batches.pad_id != model.config.pad_id:
-            raise ValueError(f"batches pad with {batches.pad_id}, but the model's pad_id is {model.config.pad_id}")
+            raise ValueError(f"rate must be a function of the step, got {shown(rate)}; try lambda step: {shown(rate)}")
+        if not isinstance(betas, tuple) or len(betas) != 2:
+            raise ValueError(f"betas must be a tuple of two numbers, got {shown(betas)}")
+        for beta in betas:
+            check_probability("betas", beta)
+        check_number("weight_decay", weight_decay, zero=True)
+        check_batches(model, batches)
         self.model = model
         self.batches = batches
         self.rate = rate
@@ -67,13 +70,19 @@ class Trainer:
         self.clip = clip
         self.accumulate = accumulate
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=rate(1), betas=betas, eps=1e-9, weight_decay=weight_decay, fused=True
+            model.parameters(), lr=self.rate_at(1), betas=betas, eps=1e-9, weight_decay=weight_decay, fused=True
         )
         self.step = 0  # steps made
         self.epoch = 0
         self.position = 0  # batches of this epoch already read
         self.history: list[dict[str, int | float]] = []
         self._order = batches.epoch(0)
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, once it is known to be one."""
+        rate = self.rate(step)
+        check_number(f"rate({step})", rate, zero=True)
+        return float(rate)
 
     def next_window(self) -> list[Batch]:
         """Return the batches of the next step, and move on; a window never spans two epochs."""
@@ -87,7 +96,7 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Make one step; return its loss per token."""
-        config = self.model.config
+        config, rate = self.model.config, self.rate_at(self.step + 1)
         window = self.next_window()
         number = sum((batch.tgt_ids[:, 1:] != config.pad_id).sum() for batch in window)
         losses = []
@@ -101,7 +110,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.step += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(self.step)
+            group["lr"] = rate
         self.optimizer.step()
         return torch.stack(losses).sum()
 
@@ -124,9 +133,14 @@ class Trainer:
             show: whether to show the progress line; by default only when somebody watches.
 
         Raises:
-            ValueError: if the loss is no longer a number.
+            ValueError: if the loss is no longer a number, or `callback` does not return numbers.
+            OSError: if no file can stand at `checkpoint`; said before the first step.
         """
         check_positive(steps=steps, every=every)
+        if callback is not None:
+            check_callable("callback", callback)
+        if checkpoint is not None:
+            check_target(checkpoint)
         self.model.train()
         losses: list[Tensor] = []
         with ProgressLine(show) as line:
@@ -134,11 +148,11 @@ class Trainer:
                 losses.append(self.train_step())
                 if self.step % every and self.step < steps:
                     continue
-                record = {"step": self.step, "rate": self.rate(self.step), "loss": torch.stack(losses).mean().item()}
+                record = {"step": self.step, "rate": self.rate_at(self.step), "loss": torch.stack(losses).mean().item()}
                 losses.clear()
                 if not math.isfinite(record["loss"]):
                     raise ValueError(f"the loss is {record['loss']} at step {self.step}; lower the learning rate")
-                record.update((callback(self) if callback else None) or {})
+                record.update(self._numbers(callback(self) if callback else None))
                 self.model.train()
                 self.history.append(record)
                 if checkpoint is not None:
@@ -146,13 +160,23 @@ class Trainer:
                 line.write(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
         return self.history
 
+    @staticmethod
+    def _numbers(answer: object) -> dict[str, int | float]:
+        """Return what a callback answered as plain numbers, which a checkpoint can hold and give back."""
+        try:
+            answer = dict(answer or {})  # type: ignore[call-overload]
+            return {str(name): int(x) if type(x) in (int, bool) else float(x) for name, x in answer.items()}
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"callback must return a dictionary of numbers or None, got {shown(answer)}") from None
+
     def state(self) -> dict:
         """Everything that the next step depends on."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {
             "weights": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "place": [self.step, self.epoch, self.position, self.batches.seed, len(self.batches)],
+            "place": [self.step, self.epoch, self.position],
+            "setting": self._setting(),
             "random": [torch.get_rng_state(), *cuda],
             "history": self.history,
         }
@@ -164,24 +188,42 @@ class Trainer:
     def resume(self, path: str | Path) -> None:
         """Go on from a checkpoint: same weights, optimiser, place in the data and random numbers, to the last bit.
 
+        All of it or nothing: after an error the trainer is as it was.
+
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged, or was written with another model or other data.
         """
-        content = load_safely(path, {"weights", "optimizer", "place", "random", "history"})
-        step, epoch, position, seed, pairs = content["place"]
-        if (seed, pairs) != (self.batches.seed, len(self.batches)):
-            raise ValueError(
-                f"{path} was written with {pairs} pairs in the order of seed {seed}, "
-                f"but the trainer has {len(self.batches)} pairs and seed {self.batches.seed}"
-            )
+        content = load_safely(path, {"weights", "optimizer", "place", "setting", "random", "history"})
+        have, want = shown(content["setting"], 200), shown(self._setting(), 200)
+        if have != want:
+            raise ValueError(f"{path} was written with {have}, but the trainer has {want}")
+        before = copy.deepcopy(self.state())
         try:
-            self.model.load_state_dict(content["weights"])
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (RuntimeError, ValueError) as error:
+            self._go_to(content)
+        except Exception as error:  # whatever a file that was made by hand leads to
+            self._go_to(before)
             raise ValueError(f"{path} does not fit this model: {error}") from None
-        self.step, self.epoch, self.position, self.history = step, epoch, position, content["history"]
-        self._order = self.batches.epoch(epoch)
+
+    def _setting(self) -> dict[str, int | str]:
+        """What must be the same for a training to go on: the data, their order, the type of numbers."""
+        batches, weight = self.batches, next(self.model.parameters())
+        numbers = {"pairs": len(batches), "batch_tokens": batches.batch_tokens, "seed": batches.seed}
+        return {**numbers, "dtype": str(weight.dtype)}
+
+    def _go_to(self, content: dict) -> None:
+        """Take over a state, if it fits; after an error some of it may be taken over."""
+        check_weights(content["weights"], self.model.state_dict())
+        self.model.load_state_dict(content["weights"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        for weight, memory in self.optimizer.state.items():
+            check_weights({"memory": memory["exp_avg"]}, {"memory": weight})
+            check_weights({"memory": memory["exp_avg_sq"]}, {"memory": weight})
+        step, epoch, position = content["place"]
+        check_count(step=step, epoch=epoch, position=position)
+        self.step, self.epoch, self.position = step, epoch, position
+        self.history = [dict(record) for record in content["history"]]
+        self._order = self.batches.epoch(self.epoch)
         torch.set_rng_state(content["random"][0])
         if torch.cuda.is_available() and len(content["random"]) > 1:
             torch.cuda.set_rng_state_all(content["random"][1:])

@@ -6,9 +6,9 @@ from pathlib import Path
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_token_axes
+from transformer_lib._checks import check_mask, check_positive, check_token_axes, check_tokens, check_type
 from transformer_lib.cache import DecoderCache
-from transformer_lib.checkpoint import load_safely, save_atomically
+from transformer_lib.checkpoint import check_weights, load_safely, save_atomically
 from transformer_lib.config import ACTIVATIONS, TransformerConfig
 from transformer_lib.decoder import Decoder
 from transformer_lib.encoder import Encoder
@@ -29,6 +29,7 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        check_type("config", config, TransformerConfig)
         self.config = config
         sizes = (config.d_model, config.n_heads, config.d_ff)
         options = (config.dropout, config.norm_first, ACTIVATIONS[config.activation])
@@ -72,6 +73,15 @@ class Transformer(nn.Module):
             cache: from `new_cache`; grows with every call.
         """
         check_token_axes("tgt_ids", tgt_ids)
+        check_tokens("memory", memory, self.config.d_model)
+        if memory.size(0) != tgt_ids.size(0):
+            raise ValueError(
+                f"tgt_ids and memory must have the same batch size, got {tgt_ids.size(0)} and {memory.size(0)}"
+            )
+        # Before anything is put into the cache, which a call that fails half-way would spoil.
+        check_mask(memory_mask, (len(memory), self.config.n_heads, tgt_ids.size(1), memory.size(1)), memory.device)
+        if cache is not None and not isinstance(cache, DecoderCache):
+            raise ValueError(f"cache must be a DecoderCache, got {type(cache).__name__}; begin with model.new_cache()")
         offset = 0 if cache is None else cache.length
         tgt_len = tgt_ids.size(1)
         tgt_mask = causal_mask(tgt_len, offset + tgt_len, device=tgt_ids.device)
@@ -87,8 +97,7 @@ class Transformer(nn.Module):
 
     def new_cache(self, max_len: int | None = None) -> DecoderCache:
         """Return an empty cache for one batch of sources, with room for `max_len` target tokens."""
-        if max_len is not None and max_len < 1:
-            raise ValueError(f"max_len must be a whole number of at least 1, got {max_len}")
+        check_positive(max_len=1 if max_len is None else max_len)
         return DecoderCache(self.config.n_decoder_layers, max_len or self.config.max_len)
 
     def save(self, path: str | Path) -> None:
@@ -108,7 +117,8 @@ class Transformer(nn.Module):
         content = load_safely(path, {"config", "weights"})
         try:
             model = cls(TransformerConfig(**content["config"]))
-            model.load_state_dict(content["weights"])
-        except (TypeError, RuntimeError, AttributeError) as error:
-            raise ValueError(f"{path} does not hold the weights of this Transformer: {error}") from None
+            check_weights(content["weights"], model.state_dict())
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not hold a Transformer: {error}") from None
+        model.load_state_dict(content["weights"])
         return model.eval()

@@ -9,6 +9,7 @@ Without a text, each line of the standard input is translated. The package bring
 """
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Sequence
@@ -16,9 +17,12 @@ from pathlib import Path
 
 import torch
 
+from transformer_lib._checks import check_positive
 from transformer_lib.batching import TokenBatches
+from transformer_lib.checkpoint import check_target
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
+from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from transformer_lib.decoding import exact_match, translate_ids
 from transformer_lib.schedules import cosine_rate
 from transformer_lib.training import Trainer
@@ -50,7 +54,7 @@ def read_tokens(text: str) -> list[str]:
     unknown = [token for token in tokens if token not in numbers.ENGLISH]
     if unknown:
         known = ", ".join(numbers.ENGLISH)
-        raise ValueError(f"The word '{unknown[0][:40]}' is unknown. {ACCEPTED}. The known words are: {known}.")
+        raise ValueError(f"The word {unknown[0][:40]!r} is unknown. {ACCEPTED}. The known words are: {known}.")
     try:
         numbers.read_english(tokens)
     except ValueError as error:
@@ -76,12 +80,15 @@ def load(path: str | Path | None = None) -> Transformer:
         FileNotFoundError: if there is no such file.
         ValueError: if the file does not hold a Transformer of the two number vocabularies.
     """
-    path = PACKAGED if path is None else Path(path)
+    path = PACKAGED if path is None else path
     model = Transformer.load(path)
     have = (model.config.src_vocab_size, model.config.tgt_vocab_size)
     want = (len(numbers.english_vocabulary()), len(numbers.german_vocabulary()))
     if have != want:
         raise ValueError(f"{path} holds a Transformer for vocabularies of {have} tokens; number words need {want}")
+    specials = (model.config.pad_id, model.config.bos_id, model.config.eos_id)
+    if specials != (PAD_ID, BOS_ID, EOS_ID):
+        raise ValueError(f"{path} holds a Transformer with pad, bos and eos {specials}; number words need (0, 1, 2)")
     return model
 
 
@@ -94,8 +101,8 @@ def train(path: str | Path, steps: int) -> float:
     Returns:
         Its exact match on 1,000 unseen numbers.
     """
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {Path(path).parent} to write {Path(path).name} to")
+    check_positive(steps=steps)
+    check_target(path)
     drawn, unseen = numbers.split_numbers(10_000, 1_000, seed=0)
     hidden, seen = {pair.number for pair in unseen}, {pair.number for pair in drawn}
     everyday = {*range(1000), *range(1000, numbers.LIMIT, 1000)} - hidden - seen
@@ -123,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--train", metavar="PATH", help="train a model (about a minute), write it to PATH, and stop")
     options = parser.parse_args(arguments)
+    if options.train is not None and (options.text or options.model is not None):
+        parser.error("--train stands alone: it takes neither a text nor --model")
     try:
         if options.train is not None:
             share = train(options.train, STEPS)
@@ -134,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if not options.text and sys.stdin.isatty():
         print(f"{ACCEPTED}. End with Ctrl-D.", file=sys.stderr)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text make an unknown word, not an error
     status = 0
     for text in [" ".join(options.text)] if options.text else sys.stdin:
         try:

@@ -62,6 +62,12 @@ def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
+def short_name(path: Path) -> str:
+    """The number of a chapter, such as 07; the last word of the name of one without a number, such as museum."""
+    words = path.stem.split("_")
+    return words[0] if words[0].isdigit() else words[-1]
+
+
 def outputs(chapter: Chapter) -> Iterator[tuple]:
     """Each output with its cell."""
     return ((cell, output) for cell in chapter.code for output in cell.outputs)
@@ -150,7 +156,7 @@ def no_absolute_paths(chapter):
 @guard
 def figures_are_described(chapter):
     """A figure has an alt text (the one the code computed), a caption and a name; one figure a cell, PNG."""
-    names = []
+    names, prefix = [], f"fig-{short_name(chapter.path)}-"
     for cell in chapter.code:
         found = [output for output in cell.outputs if any(key.startswith("image/") for key in output.get("data", {}))]
         if not found:
@@ -165,8 +171,8 @@ def figures_are_described(chapter):
             yield f"{here}: no caption"
         names.append(settings.get("figure", {}).get("name") or "")
     for name, count in Counter(names).items():
-        if count > 1 or not name.startswith(f"fig-{chapter.path.name[:2]}-"):
-            yield f"figure name {name!r}: must be unique and begin with fig-{chapter.path.name[:2]}-"
+        if count > 1 or not name.startswith(prefix):
+            yield f"figure name {name!r}: must be unique and begin with {prefix}"
 
 
 @guard

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from chapter_map import BUILT_IN, LEFT_OUT, NEVER_BUILT
+from guards import short_name
 from skeleton import find, skeleton
 
 import transformer_lib
@@ -34,18 +35,18 @@ def test_map_covers_the_library():
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_once_and_equal(name):
     built = [(path, definition) for path in CHAPTERS for cell in build_cells(path) if (definition := find(cell, name))]
-    assert [int(path.name[:2]) for path, _ in built] == [BUILT_IN[name]]
+    assert [short_name(path) for path, _ in built] == [f"{BUILT_IN[name]:02}"]
     left_out = LEFT_OUT.get(name, set())
     assert skeleton(built[0][1], left_out) == skeleton(library_definition(name), left_out)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_build_cells_hold_nothing_else(path):
-    chapter = int(path.name[:2])
     for source in build_cells(path):
         definitions = [s for s in ast.parse(source).body if isinstance(s, ast.ClassDef | ast.FunctionDef)]
         assert definitions, "a build cell builds something"
-        assert {d.name for d in definitions} <= {name for name, number in BUILT_IN.items() if number == chapter}
+        here = {name for name, number in BUILT_IN.items() if f"{number:02}" == short_name(path)}
+        assert {d.name for d in definitions} <= here
 
 
 SOURCE = """

@@ -119,3 +119,16 @@ def torch_transformer(norm_first: bool) -> nn.Transformer:
         return redraw(
             nn.Transformer(**torch_layer_options(norm_first, "gelu"), num_encoder_layers=2, num_decoder_layers=3)
         )
+
+
+class Unchecked(bytes):
+    """In place of `hashlib`, where a test wants to see what a missing check sum would let through."""
+
+    def sha256(self, data: bytes) -> "Unchecked":
+        return self
+
+    def digest(self) -> "Unchecked":
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -121,9 +122,37 @@ def test_three_in_a_hundred_are_small():
             lambda: TokenBatches([([3], [1, 4, 5, 2])], batch_tokens=2),
             r"batch_tokens \(2\) must hold the longest target, which has 3 tokens",
         ),
+        (lambda: Vocabulary("abc"), "tokens must be a list of texts, got 'abc'; cut a text into tokens first"),
+        (lambda: Vocabulary(["one", 2]), "each token must be a text of at least one letter, got 2"),
+        (lambda: Vocabulary(["one", ""]), "each token must be a text of at least one letter, got ''"),
+        (lambda: Vocabulary(["one"]).encode("one"), "tokens must be a list of texts, got 'one'"),
+        (lambda: Vocabulary(["one"]).decode([2.5]), "ids must be a list of token ids, whole numbers; 'float' object"),
+        (lambda: pad_sequences([[3, 2.5]]), "sequences must be a list of lists of token ids, whole numbers; 'float'"),
+        (lambda: pad_sequences(None), "sequences must be a list of lists of token ids, whole numbers; 'NoneType'"),
+        (lambda: pad_sequences([[3], [4, -1]]), "sequence 1 holds -1 to 4; token ids are whole numbers from 0"),
+        (lambda: pad_sequences([[3]], pad_id=0.5), "pad_id must be a whole number of at least 0, got 0.5"),
+        (lambda: TokenBatches(x for x in PAIRS), "at least one sentence pair, got generator; make a list of it"),
+        (lambda: TokenBatches([([3], [1, 2]), 5]), r"pair 1 must be \(source ids, target ids\), got 5"),
+        (lambda: TokenBatches([([3], [1])]), r"target of pair 0 must hold BOS and at least one token more, got \[1\]"),
+        (lambda: TokenBatches([([3], [1, 0])]), "sequence 0 holds no token but padding"),
+        (lambda: TokenBatches(PAIRS, seed=None), "seed must be a whole number of at least 0, got None"),
+        (lambda: TokenBatches(PAIRS).epoch(-1), "epoch must be a whole number of at least 0, got -1"),
+        (
+            lambda: TokenBatches(PAIRS).take([0]),
+            r"rows must be a tensor of integer token ids \(torch.int64\), got list",
+        ),
+        (lambda: TokenBatches(PAIRS).take(torch.tensor([10**6])), "token id 1000000 in rows is outside"),
+        (lambda: TokenBatches(PAIRS).take(torch.tensor([], dtype=torch.int64)), "rows must be .* at least 1, got 0"),
+        (lambda: TokenBatches(PAIRS).cut(torch.tensor([[0]])), r"order must be one row on the CPU, got shape \(1, 1\)"),
+        (lambda: numbers.read_english(["<pad>"]), "unknown token '<pad>'; English number words are zero, one, two"),
+        (lambda: numbers.read_english("one hundred hundred hundred thousand".split()), "is not how English says"),
+        (lambda: numbers.split_english(5), "text must be a str, got 5"),
+        (lambda: numbers.split_german(None), "word must be a str, got None"),
+        (lambda: numbers.draw_numbers(5, seed=None), "seed must be a whole number of at least 0, got None"),
+        (lambda: numbers.encode_pairs([5]), "pair must be a NumberPair, got 5"),
     ],
 )
-def test_errors(call, message):
+def test_errors(call, message, without_shape_checks):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -173,3 +202,15 @@ def test_bucketing_saves_padding():
         return (targets == 0).double().mean().item()
 
     assert padding(batches.epoch(0)) < 0.06 < 0.1 < padding(batches.in_order())
+
+
+def test_a_generator_of_tokens_is_read_once(without_shape_checks):
+    vocabulary = Vocabulary(token for token in ["one", "two"])
+    assert vocabulary.encode(token for token in ["two", "one"]) == [4, 3]
+    assert vocabulary.decode(token_id for token_id in [4, 3]) == ["two", "one"]
+
+
+def test_arrays_and_tensors_are_sequences_too(without_shape_checks):
+    want = [[3, 4], [5, 0]]
+    assert pad_sequences([np.array([3, 4]), torch.tensor([5])]).tolist() == want
+    assert pad_sequences(torch.tensor(want)).tolist() == want

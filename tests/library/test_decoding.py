@@ -109,3 +109,10 @@ def test_errors():
         translate_ids(model, [[3], []], max_new_tokens=5)
     with pytest.raises(ValueError, match="token id 13 in ids is outside the vocabulary of 13 tokens"):
         greedy_decode(model, torch.tensor([[13]]), max_new_tokens=5)
+
+
+def test_a_models_own_answers_match_in_full_length() -> None:
+    model = make(seed=2)
+    answers = translate_ids(model, SOURCES, max_new_tokens=9)
+    assert max(map(len, answers)) == 9  # or half the length would do
+    assert exact_match(model, [(src, [1, *tgt]) for src, tgt in zip(SOURCES, answers, strict=True)]) == 1.0

@@ -1,5 +1,7 @@
 """Figures: none without words, none with swapped labels, the same bytes every time. And the notebook's settings."""
 
+import math
+import re
 import struct
 
 import pytest
@@ -179,3 +181,37 @@ def test_the_running_example_follows_the_default_type() -> None:
     torch.set_default_dtype(torch.float64)
     assert example.vectors().dtype == torch.float64
     assert example.attention()(example.vectors()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda axes: draw_matrix(axes, [[1.0]], ["a"], ["b"]), "matrix must be a Tensor, got [[1.0]]"),
+        (lambda axes: draw_matrix(axes, torch.zeros(0, 0), [], []), "matrix of shape (0, 0) must hold finite numbers"),
+        (lambda axes: draw_matrix(axes, torch.tensor([[math.nan]]), ["a"], ["b"]), "(1, 1) must hold finite numbers"),
+        (
+            lambda axes: plotting.draw_mask(axes, torch.ones(1, 1), ["a"], ["b"]),
+            "mask must be boolean (True = may attend)",
+        ),
+        (lambda axes: plotting.draw_mask(axes, None, ["a"], ["b"]), "(True = may attend), got NoneType"),
+        (
+            lambda axes: plotting.draw_lines(axes, [1, 2], {"loss": [3]}, x_label="x", y_label="y"),
+            "line 'loss' has 1 points, but x has 2",
+        ),
+        (lambda axes: plotting.show(axes, alt=ALT), "figure must be a Figure, got <Axes: >"),
+        (lambda axes: plotting.show(axes.figure, alt=None), "alt must be a str, got None"),
+    ],
+    ids=range(8),
+)
+def test_what_cannot_be_drawn_is_refused(draw, message: str, without_shape_checks: None) -> None:
+    _, axes = new_figure()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        draw(axes)
+    plt.close("all")
+
+
+@pytest.mark.parametrize("threads", ["two", "0", "-1", "", "10000"])
+def test_threads_that_are_no_number_are_refused(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOK_THREADS", threads)
+    with pytest.raises(ValueError, match=f"BOOK_THREADS must be a whole number of at least 1, got '{threads}'"):
+        notebook.setup()

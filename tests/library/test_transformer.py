@@ -1,23 +1,16 @@
-"""The whole model: how it starts, what its options do, what files it writes and reads."""
+"""The whole model: how it starts and what its options do. Its files: see test_checkpoint.py."""
 
-import dataclasses
 import math
-import os
-import pickle
-from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import (
     BATCH,
-    D_FF,
     D_MODEL,
     SRC_LEN,
     TGT_VOCAB,
     differ,
-    in_float64,
     redraw,
     source_ids,
     target_ids,
@@ -36,7 +29,6 @@ from transformer_lib import (
     TokenEmbedding,
     Transformer,
     TransformerConfig,
-    checkpoint,
     laws,
 )
 
@@ -180,14 +172,6 @@ def test_one_head_one_layer_smallest_width() -> None:
     assert Transformer(config)(torch.tensor([[2]]), torch.tensor([[1]])).shape == (1, 1, 3)
 
 
-def test_the_forward_pass_compiles_into_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No graph breaks: the whole forward pass is one graph, whatever the backend then does with it."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' shape checks are not compiled
-    model, src, tgt = tiny_model(n_encoder_layers=1, n_decoder_layers=1), source_ids(), target_ids()
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(src, tgt), model(src, tgt))
-
-
 def test_gradients_flow_to_every_weight_and_to_no_padding() -> None:
     model, src, tgt = tiny_model(), source_ids(), target_ids()
     model(src, tgt)[:, 0].pow(2).sum().backward()
@@ -221,135 +205,6 @@ def test_repr_and_names_are_those_of_the_architecture() -> None:
     assert layer == [
         "self_attn", "self_attn_residual", "cross_attn", "cross_attn_residual", "feed_forward", "feed_forward_residual",
     ]  # fmt: skip
-
-
-# Files
-
-
-@pytest.mark.parametrize("changes", [
-    {}, {"tie_embeddings": True}, {"tie_embeddings": True, "share_vocab": True, "tgt_vocab_size": 41},
-    {"norm_first": True, "activation": "gelu_tanh", "pad_id": 4, "dropout": 0.25},
-], ids=["plain", "tied", "shared", "options"])  # fmt: skip
-def test_a_saved_model_comes_back_to_the_bit(changes: dict, tmp_path: Path) -> None:
-    model, src, tgt = tiny_model(**changes), source_ids(), target_ids()
-    model.train().save(tmp_path / "model.pt")
-    back = Transformer.load(str(tmp_path / "model.pt"))
-    assert back.config == model.config and not back.training and model.training
-    assert torch.equal(back(src, tgt), model.eval()(src, tgt))
-    for (name, weight), (other, loaded) in zip(model.state_dict().items(), back.state_dict().items(), strict=True):
-        assert name == other and torch.equal(weight, loaded)
-    assert (back.output.weight is back.tgt_embedding.weight) == model.config.tie_embeddings
-    assert os.listdir(tmp_path) == ["model.pt"]
-
-
-def test_a_model_saved_in_half_precision_is_loaded_in_the_default_type(tmp_path: Path) -> None:
-    model = tiny_model().half()
-    model.save(tmp_path / "model.pt")
-    back = Transformer.load(tmp_path / "model.pt")
-    assert {weight.dtype for weight in back.state_dict().values()} == {torch.float32}
-    assert torch.equal(back.output.weight, model.output.weight.float())
-    assert torch.equal(back.positions.encoding, tiny_model().positions.encoding)  # made anew, not rounded
-
-
-@in_float64()
-def test_save_and_load_in_float64_are_exact(tmp_path: Path) -> None:
-    model, src, tgt = tiny_model(), source_ids(), target_ids()
-    model.save(tmp_path / "model.pt")
-    assert torch.equal(Transformer.load(tmp_path / "model.pt")(src, tgt), model(src, tgt))
-
-
-def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
-    first, second = tiny_model(), redraw(tiny_model(), std=0.5)
-    for model in (first, second):
-        model.save(tmp_path / "model.pt")
-    assert torch.equal(Transformer.load(tmp_path / "model.pt").output.weight, second.output.weight)
-    assert os.listdir(tmp_path) == ["model.pt"]
-
-
-def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, model = tmp_path / "model.pt", tiny_model()
-    model.save(path)
-    before = path.read_bytes()
-
-    def half(content: dict, file) -> None:
-        file.write(b"half of a file")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint.torch, "save", half)
-    with pytest.raises(KeyboardInterrupt):
-        redraw(model).save(path)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.pt"]
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nothing.pt; write one with"):
-        Transformer.load(tmp_path / "nothing.pt")
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Transformer.load(tmp_path)
-
-
-class Malicious:
-    """A pickle that would create a file when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.path}",)
-
-
-def test_a_malicious_file_is_refused_and_not_run(tmp_path: Path) -> None:
-    bad, sign = tmp_path / "bad.pt", tmp_path / "it_ran"
-    for write in (torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))):
-        write({"config": Malicious(sign), "weights": {}}, bad)
-        with pytest.raises(ValueError, match=r"bad.pt is damaged or not a checkpoint of this library"):
-            Transformer.load(bad)
-        assert not sign.exists()
-    pickle.loads(bad.read_bytes())
-    assert sign.exists()  # it would have run
-
-
-@pytest.mark.parametrize("keep", [0, 1, 100, -1, -1000])
-def test_a_damaged_file_is_refused(keep: int, tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
-    tiny_model().save(path)
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"model.pt is damaged or not a checkpoint of this library"):
-        Transformer.load(path)
-
-
-CONFIG = dataclasses.asdict(tiny_config())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"weights": {}}, r"is not a checkpoint of this library: expected the entries \['config', 'weights'\]"),
-        ([1, 2], "is not a checkpoint of this library"),
-        (nn.Linear(2, 2).state_dict(), "is not a checkpoint of this library"),
-        ({"config": CONFIG, "weights": {}}, "does not hold the weights of this Transformer"),
-        ({"config": CONFIG, "weights": [1]}, "does not hold the weights of this Transformer"),
-        (
-            {"config": CONFIG, "weights": {"output.bias": torch.zeros(3)}},
-            r"this Transformer: Error\(s\) in loading",
-        ),
-        ({"config": {**CONFIG, "n_experts": 4}, "weights": {}}, "unexpected keyword argument 'n_experts'"),
-        ({"config": 5, "weights": {}}, "does not hold the weights of this Transformer"),
-        ({"config": {**CONFIG, "d_model": 23}, "weights": {}}, r"d_model \(23\) must be divisible by n_heads \(2\)"),
-    ],
-    ids=range(9),
-)
-def test_a_foreign_file_is_refused(content: object, message: str, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=message):
-        Transformer.load(tmp_path / "model.pt")
-
-
-def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
-    weights = tiny_model(d_ff=D_FF + 2).state_dict()
-    torch.save({"config": CONFIG, "weights": weights}, tmp_path / "model.pt")
-    with pytest.raises(ValueError, match=r"size mismatch for encoder.layers.0.feed_forward.fc1.weight"):
-        Transformer.load(tmp_path / "model.pt")
 
 
 # The model that the paper describes

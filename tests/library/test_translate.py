@@ -2,6 +2,7 @@
 
 import io
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,41 @@ def test_model_that_does_not_fit(tmp_path, capsys):
         assert message in err
         assert err.count("\n") == 1
         assert str(path) in err
+
+
+def test_model_with_other_special_tokens(tmp_path):
+    path = tmp_path / "mine.pt"
+    Transformer(TransformerConfig(src_vocab_size=33, tgt_vocab_size=35, d_model=4, n_heads=2, eos_id=7)).save(path)
+    with pytest.raises(ValueError, match=r"mine.pt holds a Transformer with pad, bos and eos \(0, 1, 7\)"):
+        translate.load(path)
+
+
+def test_bytes_that_are_no_text(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\ntwo\n"), encoding="utf-8"))
+    assert translate.main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == "zwei\n"
+    assert err.startswith("The word '\ufffd\ufffd' is unknown")
+
+
+def test_train_says_at_once_what_it_cannot_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(numbers, "split_numbers", lambda *_, **__: pytest.fail("it began to train"))
+    for path, message in ((tmp_path, "is a folder"), (tmp_path / "no" / "x.pt", "there is no folder")):
+        assert translate.main(["--train", str(path)]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        translate.main(["--train", str(tmp_path / "x.pt"), "three"])
+    assert "--train stands alone" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, got 0"):
+        translate.train(tmp_path / "x.pt", 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["translate", "two"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("transformer_lib.translate", run_name="__main__")
+    assert capsys.readouterr().out == "zwei\n"
 
 
 def test_train_writes_a_model(tmp_path, capsys, monkeypatch):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from num2words import num2words
 
-from transformer_lib._checks import check_positive
-from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, Vocabulary
+from transformer_lib._checks import check_count, check_positive, check_type, shown
+from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, Vocabulary, texts
 
 LIMIT = 1_000_000  # the first number that is too large: above it German writes several words
 EXAMPLE = 321  # the running example; never among the training numbers
@@ -51,6 +51,7 @@ def german_vocabulary() -> Vocabulary:
 
 def split_english(text: str) -> list[str]:
     """Cut English number words into tokens; capitals, hyphens, commas and "and" do not matter."""
+    check_type("text", text, str)
     return [word for word in re.split(r"[\s,\-\u2010-\u2015]+", text.lower()) if word not in ("", "and")]
 
 
@@ -60,6 +61,7 @@ def split_german(word: str) -> list[str]:
     Raises:
         ValueError: if something is left over.
     """
+    check_type("word", word, str)
     tokens = MORPHEMES.findall(word)
     if "".join(tokens) != word:
         raise ValueError(f"{word!r} is not made of German number morphemes; known are {', '.join(GERMAN)}")
@@ -68,7 +70,7 @@ def split_german(word: str) -> list[str]:
 
 def join_german(tokens: Sequence[str]) -> str:
     """Write the morphemes as the one word that German makes of them."""
-    return "".join(tokens)
+    return "".join(texts(tokens))
 
 
 def number_pair(number: int) -> NumberPair:
@@ -78,7 +80,7 @@ def number_pair(number: int) -> NumberPair:
         ValueError: if it is not a whole number from 0 to 999,999.
     """
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < LIMIT:
-        raise ValueError(f"number must be a whole number from 0 to {LIMIT - 1:,}, got {number!r}")
+        raise ValueError(f"number must be a whole number from 0 to {LIMIT - 1:,}, got {shown(number)}")
     german = num2words(number, lang="de").replace("einstausend", "eintausend")  # num2words errs in 101,000 and its like
     return NumberPair(number, split_english(num2words(number, lang="en")), split_german(german))
 
@@ -89,7 +91,10 @@ def read_english(tokens: Sequence[str]) -> int:
     Raises:
         ValueError: if a token is unknown, or the tokens together are not the usual way to say a number.
     """
-    english_vocabulary().encode(tokens)
+    tokens = texts(tokens)
+    for token in tokens:
+        if token not in ENGLISH:
+            raise ValueError(f"unknown token {shown(token)}; English number words are {', '.join(ENGLISH)}")
     thousands, value = 0, 0
     for token in tokens:
         if token == "thousand":
@@ -116,6 +121,7 @@ def draw_numbers(n: int, seed: int) -> list[int]:
         ValueError: if `n` is below 1 or above 30,000 (30 % of the numbers below 1,000 are then used up).
     """
     check_positive(n=n)
+    check_count(seed=seed)
     if n > 30_000:
         raise ValueError(f"n must be at most 30000, got {n}; there are only 1,000 numbers below 1,000 to draw from")
     generator = random.Random(seed)
@@ -151,5 +157,7 @@ def split_numbers(n_train: int, n_test: int, seed: int) -> tuple[list[NumberPair
 
 def encode_pairs(pairs: Sequence[NumberPair]) -> list[tuple[list[int], list[int]]]:
     """Return source ids and target ids of each pair; a target begins with BOS and ends with EOS."""
+    for pair in pairs:
+        check_type("pair", pair, NumberPair)
     english, german = english_vocabulary(), german_vocabulary()
     return [(english.encode(pair.english), [BOS_ID, *german.encode(pair.german), EOS_ID]) for pair in pairs]

@@ -1,6 +1,11 @@
 """`Vocabulary`: the tokens of one language and the whole numbers that stand for them."""
 
+import operator
 from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from transformer_lib._checks import shown
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 PAD_ID, BOS_ID, EOS_ID = 0, 1, 2  # the one place where these are decided; TransformerConfig has the same defaults
@@ -13,7 +18,7 @@ class Vocabulary:
         tokens: the tokens of the language, without the three special ones.
 
     Raises:
-        ValueError: if a token comes twice or is one of the special ones.
+        ValueError: if a token is no text, comes twice or is one of the special ones.
 
     Example:
         >>> vocabulary = Vocabulary(["one", "two"])
@@ -24,7 +29,7 @@ class Vocabulary:
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
-        self.tokens = [PAD, BOS, EOS, *tokens]
+        self.tokens = [PAD, BOS, EOS, *texts(tokens)]
         self.ids = {token: i for i, token in enumerate(self.tokens)}
         if len(self.ids) < len(self.tokens):
             twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
@@ -39,6 +44,7 @@ class Vocabulary:
         Raises:
             ValueError: if a token is unknown; the message names it and what is known.
         """
+        tokens = texts(tokens)
         for token in tokens:
             if token not in self.ids:
                 known = ", ".join(self.tokens[3:])
@@ -49,9 +55,13 @@ class Vocabulary:
         """Return the tokens up to the first end-of-sentence, without padding and begin-of-sentence.
 
         Raises:
-            ValueError: if an id is outside the vocabulary.
+            ValueError: if an id is no whole number or outside the vocabulary.
         """
         tokens = []
+        try:
+            ids = [operator.index(i) for i in ids]
+        except TypeError as error:
+            raise ValueError(f"ids must be a list of token ids, whole numbers; {error}") from None
         for i in ids:
             if not 0 <= i < len(self.tokens):
                 raise ValueError(f"token id {i} is outside the vocabulary of {len(self)} tokens (0 to {len(self) - 1})")
@@ -60,3 +70,18 @@ class Vocabulary:
             if i not in (PAD_ID, BOS_ID):
                 tokens.append(self.tokens[i])
         return tokens
+
+
+def texts(tokens: Iterable[str]) -> list[str]:
+    """Return the tokens as a list.
+
+    Raises:
+        ValueError: if they are one text (whose letters would pass as tokens), or one of them is no text.
+    """
+    if isinstance(tokens, str) or not hasattr(tokens, "__iter__") or isinstance(tokens, Tensor):
+        raise ValueError(f"tokens must be a list of texts, got {shown(tokens)}; cut a text into tokens first")
+    tokens = list(tokens)
+    for token in tokens:
+        if not isinstance(token, str) or not token:
+            raise ValueError(f"each token must be a text of at least one letter, got {shown(token)}")
+    return tokens

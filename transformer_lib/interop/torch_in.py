@@ -1,4 +1,4 @@
-"""Doors to other libraries: their modules turned into ours, with the same weights and the same outputs."""
+"""Modules of `torch.nn` turned into ours."""
 
 from functools import singledispatch
 from typing import Any
@@ -9,6 +9,7 @@ from torch import nn
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.decoder import Decoder, DecoderLayer
 from transformer_lib.encoder import Encoder, EncoderLayer
+from transformer_lib.interop._copying import adopt
 from transformer_lib.layers import FeedForward, LayerNorm, SublayerConnection
 
 
@@ -45,21 +46,12 @@ def _refuse(module: nn.Module, **faults: bool) -> None:
             raise ValueError(f"nn.{type(module).__name__} with {name} has no counterpart in this library")
 
 
-def _adopt(ours, theirs: nn.Module, names: dict[str, str]):
-    """Copy parameters by name; take over type, device and mode."""
-    ours.to(next(theirs.parameters()))
-    with torch.no_grad():
-        for our_name, their_name in names.items():
-            ours.get_parameter(our_name).copy_(theirs.get_parameter(their_name))
-    return ours.train(theirs.training)
-
-
 @from_torch.register
 def _layer_norm(module: nn.LayerNorm) -> LayerNorm:
     if len(module.normalized_shape) != 1:
         raise ValueError(f"nn.LayerNorm over {len(module.normalized_shape)} axes has no counterpart in this library")
     _refuse(module, **{"elementwise_affine=False": module.weight is None, "bias=False": module.bias is None})
-    return _adopt(LayerNorm(module.normalized_shape[0], module.eps), module, {"weight": "weight", "bias": "bias"})
+    return adopt(LayerNorm(module.normalized_shape[0], module.eps), module, {"weight": "weight", "bias": "bias"})
 
 
 @from_torch.register
@@ -72,7 +64,7 @@ def _attention(module: nn.MultiheadAttention) -> MultiHeadAttention:
     }
     _refuse(module, **faults)
     ours = MultiHeadAttention(module.embed_dim, module.num_heads, module.dropout)
-    _adopt(ours, module, {"out_proj.weight": "out_proj.weight", "out_proj.bias": "out_proj.bias"})
+    adopt(ours, module, {"out_proj.weight": "out_proj.weight", "out_proj.bias": "out_proj.bias"})
     with torch.no_grad():
         for i, part in enumerate((ours.q_proj, ours.k_proj, ours.v_proj)):
             part.weight.copy_(module.in_proj_weight.chunk(3)[i])
@@ -86,7 +78,7 @@ def _feed_forward(layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
     _refuse(layer, **{"bias=False": layer.linear1.bias is None, "an activation that has weights": learned})
     ours = FeedForward(layer.linear1.in_features, layer.linear1.out_features, layer.dropout.p, activation)
     names = {"fc1": "linear1", "fc2": "linear2"}
-    return _adopt(ours, layer, {f"{a}.{end}": f"{b}.{end}" for a, b in names.items() for end in ("weight", "bias")})
+    return adopt(ours, layer, {f"{a}.{end}": f"{b}.{end}" for a, b in names.items() for end in ("weight", "bias")})
 
 
 def _residual(norm: nn.LayerNorm, dropout: nn.Dropout, norm_first: bool) -> SublayerConnection:
@@ -134,7 +126,7 @@ def _stack(module: nn.TransformerEncoder | nn.TransformerDecoder, kind: type[Enc
     ours = kind(len(layers), first.self_attn.embed_dim, first.self_attn.num_heads, first.linear1.out_features)
     ours.layers = nn.ModuleList(layers)
     ours.norm = nn.Identity() if module.norm is None else from_torch(module.norm)
-    ours.training = module.training
+    ours.training = ours.layers.training = ours.norm.training = module.training
     return ours
 
 

@@ -1,0 +1,57 @@
+"""A door for Hugging Face's encoder-decoders, so that the laws can be asked of them."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class HuggingFace(nn.Module):
+    """Give a Hugging Face encoder-decoder (Marian, BART, T5, ...) the methods that the laws ask for.
+
+    A sketch of its use: `laws.cache_equals_full(laws.HuggingFace(model), src_ids, tgt_ids)`.
+
+    Args:
+        model: a `...ForConditionalGeneration` or `MarianMTModel`; its config names padding, start and end.
+
+    Raises:
+        ValueError: if it is no encoder-decoder, or its config lacks one of the three ids.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        own: Any = getattr(model, "config", None)
+        names = ("pad_token_id", "decoder_start_token_id", "eos_token_id")
+        if not all(isinstance(getattr(own, name, None), int) for name in names) or not hasattr(model, "get_encoder"):
+            found = {name: getattr(own, name, None) for name in names}
+            raise ValueError(f"model must be an encoder-decoder with one id each in its config, got {found}")
+        self.config = SimpleNamespace(
+            pad_id=own.pad_token_id, bos_id=own.decoder_start_token_id, eos_id=own.eos_token_id
+        )
+
+    def encode(self, src_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the memory and the mask (1 = real token) that its decoder wants."""
+        mask = (src_ids != self.config.pad_id).long()
+        return self.model.get_encoder()(input_ids=src_ids, attention_mask=mask).last_hidden_state, mask
+
+    def decode(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, cache: dict | None = None) -> Tensor:
+        """Return the logits; with a cache, `tgt_ids` are the new tokens only."""
+        found = self.model(
+            decoder_input_ids=tgt_ids,
+            encoder_outputs=(memory,),
+            attention_mask=memory_mask,
+            past_key_values=(cache or {}).get("past"),
+            use_cache=cache is not None,
+        )
+        if cache is not None:
+            cache["past"] = found.past_key_values
+        return found.logits
+
+    def new_cache(self) -> dict:
+        """Return an empty cache; the model fills it in its own way."""
+        return {}
+
+    def forward(self, src_ids: Tensor, tgt_ids: Tensor) -> Tensor:
+        """Return the logits at every target position."""
+        return self.decode(tgt_ids, *self.encode(src_ids))
