@@ -77,7 +77,8 @@ def run_tests(change: Change | None) -> int:
         SourceFileLoader.get_code = get_code
     import pytest
 
-    files = [f"tests/library/test_{name}.py" for name in TESTS]
+    own = [change.room] if change is not None and change.room in TESTS else []
+    files = [f"tests/library/test_{name}.py" for name in dict.fromkeys([*own, *TESTS])]
     options = "-x -q -p no:cacheprovider -o addopts= -W ignore::pytest.PytestAssertRewriteWarning".split()
     os._exit(pytest.main([*options, "-k", "not compile", *files]))
 
