@@ -9,7 +9,7 @@ from transformer_lib.decoding import exact_match, greedy_decode, translate_ids
 from transformer_lib.transformer import Transformer
 
 
-def make(seed: int = 0, norm_first: bool = True) -> Transformer:
+def make(seed: int = 0, norm_first: bool = True, **ids: int) -> Transformer:
     torch.manual_seed(seed)
     model = Transformer(
         TransformerConfig(
@@ -23,6 +23,7 @@ def make(seed: int = 0, norm_first: bool = True) -> Transformer:
             max_len=17,
             dropout=0.2,
             norm_first=norm_first,
+            **ids,
         )
     )
     for name, parameter in model.named_parameters():
@@ -116,3 +117,21 @@ def test_a_models_own_answers_match_in_full_length() -> None:
     answers = translate_ids(model, SOURCES, max_new_tokens=9)
     assert max(map(len, answers)) == 9  # or half the length would do
     assert exact_match(model, [(src, [1, *tgt]) for src, tgt in zip(SOURCES, answers, strict=True)]) == 1.0
+
+
+def test_any_number_may_stand_for_padding() -> None:
+    for seed in range(6):
+        model = make(seed, pad_id=6, bos_id=0, eos_id=1)
+        rows = greedy_decode(model, pad_sequences(SOURCES, 6), max_new_tokens=9).tolist()
+        answers = translate_ids(model, SOURCES, max_new_tokens=9)
+        assert answers == [row[: row.index(6)] if 6 in row else row for row in rows]
+        assert all(answer and set(answer) <= {1, 2, 3, 4, 5} for answer in answers)
+
+
+def test_a_token_more_or_less_is_no_match() -> None:
+    model = make(4)
+    answers = translate_ids(model, SOURCES, max_new_tokens=16)
+    source, answer = next((s, a) for s, a in zip(SOURCES, answers, strict=True) if a[-1] == 2 and 3 <= a[0] < 6)
+    for wrong in (answer[0] - 1, answer[0] + 1):  # below and above the right one
+        assert exact_match(model, [(source, [1, wrong, *answer[1:]])]) == 0
+    assert exact_match(model, [(source, [1, *answer])]) == 1
