@@ -21,6 +21,7 @@ QUESTIONS = {
     8: ("08_decoder", "How does the decoder write a sentence?"),
     9: ("09_transformer", "How do the parts make one Transformer?"),
     10: ("10_training", "How does a model learn to translate?"),
+    11: ("11_decoding", "How do we make a sentence out of that?"),
 }
 
 

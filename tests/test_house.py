@@ -12,8 +12,8 @@ from repository import ROOT, declared_url, public_url
 
 LIBRARY = ROOT / "transformer_lib"
 ORDER = """_checks masks attention cache positions layers encoder decoder config checkpoint transformer
-    batching loss schedules progress evaluation training decoding""".split()
-BESIDE = "data plotting notebook laws interop translate".split()
+    batching loss schedules progress evaluation training decoding sampling beam averaging packing recipe""".split()
+BESIDE = "data plotting notebook laws interop tasks train translate".split()
 LINES = 230
 
 

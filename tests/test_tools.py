@@ -10,17 +10,30 @@ import pytest
 from execute import ROOT, explain, is_current, normalise
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from setup_cell import SOURCE
-from source_hash import source_hash
+from source_hash import source_hash, used
 
 LIBRARY = '"""Module."""\n\ndef f(x):\n    """Double it."""\n    return 2 * x  # why\n'
 
 
 @pytest.fixture
 def library(tmp_path):
-    folder = tmp_path / "library"
-    folder.mkdir()
-    (folder / "f.py").write_text(LIBRARY)
-    return folder
+    files = {
+        "f.py": LIBRARY,
+        "__init__.py": "from library.f import f\nfrom library.parts.g import g as h\n",
+        "parts/__init__.py": "",
+        "parts/g.py": "from library.f import f\n\n\ndef g(x):\n    return f(x)\n",
+        "data/table.py": "PATH = 'numbers.csv'\n",
+        "data/numbers.csv": "1",
+        "recipes/bread/recipe.toml": "flour = 1",
+        "bake.py": "FOLDER = 'bread'\n",
+        "alone.py": "x = 1\n",
+        "notebook.py": "x = 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "library" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "library"
 
 
 @pytest.mark.parametrize(
@@ -35,13 +48,13 @@ def library(tmp_path):
     ],
 )
 def test_hash_sees_code_and_not_words(library, old, new, same):
-    notebook = new_notebook(cells=[new_code_cell("f(1)")])
+    notebook = new_notebook(cells=[new_code_cell("from library import f")])
     before = source_hash(notebook, library)
     (library / "f.py").write_text(LIBRARY.replace(old, new))
     assert (source_hash(notebook, library) == before) == same
 
 
-def test_hash_sees_cells_and_data(library):
+def test_hash_sees_cells(library):
     notebook = new_notebook(cells=[new_code_cell("pass", metadata={"tags": ["setup"]}), new_code_cell("f(1)")])
     before = source_hash(notebook, library)
     notebook.cells[0].source = "another setup"
@@ -49,9 +62,30 @@ def test_hash_sees_cells_and_data(library):
     assert source_hash(notebook, library) == before
     notebook.cells[1].source = "f(2)"
     assert source_hash(notebook, library) != before
-    notebook.cells[1].source = "f(1)"
-    (library / "data.csv").write_text("1,2")
-    assert source_hash(notebook, library) != before
+
+
+@pytest.mark.parametrize(
+    ("cell", "files"),
+    [
+        ("pass", []),
+        ("from library import f", ["f.py"]),
+        ("from library import h", ["f.py", "parts/__init__.py", "parts/g.py"]),
+        ("%matplotlib inline\nfrom library.parts.g import g", ["f.py", "parts/__init__.py", "parts/g.py"]),
+        ("import library.parts", ["parts/__init__.py"]),
+        ("import library", ["__init__.py", "f.py", "parts/__init__.py", "parts/g.py"]),
+        ("from library.data import table", ["data/numbers.csv", "data/table.py"]),
+        ("run('python -m library.bake')", ["bake.py", "recipes/bread/recipe.toml"]),
+        ("import other.f", []),
+    ],
+)
+def test_hash_sees_the_files_that_a_chapter_leads_to_and_no_others(library, cell, files):
+    assert used([cell], library) == sorted(library / name for name in [*files, "notebook.py"])
+    notebook = new_notebook(cells=[new_code_cell(cell)])
+    for path in [p for p in library.rglob("*") if p.is_file()]:
+        before, text = source_hash(notebook, library), path.read_text()
+        path.write_text(text + "\ny = 2\n")
+        assert (source_hash(notebook, library) != before) == (path in used([cell], library))
+        path.write_text(text)
 
 
 def test_normal_form():

@@ -7,9 +7,10 @@ the same source at every step, so those keys and values are computed once.
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Int
 from torch import Tensor
 
-from transformer_lib._checks import check_positive
+from transformer_lib._checks import check_ids_type, check_positive
 from transformer_lib.attention import MultiHeadAttention
 
 
@@ -59,6 +60,11 @@ class KVCache:
         self._values[:, :, self.length : end] = values
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
+
+    def select(self, rows: Tensor) -> None:
+        """Let row i hold from now on what row `rows[i]` held: a search goes on with the best of its sequences."""
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys[rows], self._values[rows]
 
 
 class MemoryCache:
@@ -111,3 +117,13 @@ class DecoderCache:
         if len(lengths) > 1:
             raise ValueError(f"cache holds {lengths} positions in its layers, for a call failed; begin a new cache")
         return self.layers[0].self_attn.length
+
+    def select(self, rows: Int[Tensor, " batch"]) -> None:
+        """Let sequence i go on from what sequence `rows[i]` has written so far; their sources must be the same.
+
+        Raises:
+            ValueError: if `rows` holds no whole numbers.
+        """
+        check_ids_type("rows", rows)
+        for layer in self.layers:
+            layer.self_attn.select(rows)

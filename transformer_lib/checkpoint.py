@@ -31,14 +31,19 @@ def check_target(path: str | Path) -> None:
 def save_atomically(content: dict, path: str | Path) -> None:
     """Write `content` with `torch.save` to a temporary file beside `path`, then rename it."""
     check_target(path)
-    path = Path(path)
     buffer = io.BytesIO()  # torch's writer, stopped by a full disk, hides why
     torch.save(content, buffer)
+    write_atomically(buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest(), path)
+
+
+def write_atomically(data: bytes, path: str | Path) -> None:
+    """Write a file to a temporary one beside `path`, then rename it: an old file stays until the new one is whole."""
+    check_target(path)
+    path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name[:100], suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.write(hashlib.sha256(buffer.getbuffer()).digest())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -1,13 +1,15 @@
-"""Decoding: the model speaks alone, each token it writes becoming what it reads next (chapter 10)."""
+"""Decoding: the model speaks alone, each token it writes becoming what it reads next (chapters 10 and 11)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_flags, check_model, check_positive
+from transformer_lib._checks import check_callable, check_flags, check_model, check_positive, check_token_axes
 from transformer_lib.batching import check_pairs, pad_sequences, whole_numbers
+from transformer_lib.cache import DecoderCache
 from transformer_lib.evaluation import evaluating
 from transformer_lib.transformer import Transformer
 
@@ -39,12 +41,9 @@ def greedy_decode(
         ValueError: if `max_new_tokens` is below 1 or more than the model has positions for, or the model's
             weights are no longer numbers.
     """
-    check_model(model)
-    check_positive(max_new_tokens=max_new_tokens)
     check_flags(use_cache=use_cache)
+    check_room(model, max_new_tokens)
     config = model.config
-    if max_new_tokens > config.max_len:
-        raise ValueError(f"max_new_tokens ({max_new_tokens}) must be at most the model's max_len ({config.max_len})")
     with evaluating(model):
         memory, memory_mask = model.encode(src_ids)
         cache = model.new_cache(max_new_tokens) if use_cache else None
@@ -53,8 +52,7 @@ def greedy_decode(
         for _ in range(max_new_tokens):
             new_ids = ids if cache is None else ids[:, -1:]
             logits = model.decode(new_ids, memory, memory_mask, cache)[:, -1]  # (batch, vocab)
-            if not logits.isfinite().all():
-                raise ValueError("the model's logits are not finite numbers; was it trained at too high a rate?")
+            check_finite(logits)
             logits[:, [config.pad_id, config.bos_id]] = -torch.inf
             token = logits.argmax(dim=-1).masked_fill(ended, config.pad_id)  # (batch,)
             ids = torch.cat([ids, token.unsqueeze(1)], dim=1)
@@ -64,27 +62,84 @@ def greedy_decode(
     return ids[:, 1:]
 
 
+def next_log_probs(
+    model: Transformer,
+    ids: Int[Tensor, "batch tgt_len"],
+    memory: Float[Tensor, "batch src_len d_model"],
+    memory_mask: Bool[Tensor, "batch 1 1 src_len"],
+    cache: DecoderCache | None = None,
+) -> Float[Tensor, "batch vocab"]:
+    """Return the log-probability of every token to come next, as the model has it; padding and BOS never come.
+
+    Built in chapter 11.
+
+    Args:
+        model: the `Transformer`, in evaluation mode.
+        ids: the answers so far, beginning with BOS.
+        memory: the encoder's output.
+        memory_mask: which source tokens are real.
+        cache: from `model.new_cache`; holds all of `ids` but the last.
+
+    Raises:
+        ValueError: if the model's weights are no longer numbers, or something does not fit the model.
+    """
+    check_model(model)
+    check_token_axes("ids", ids)
+    new_ids = ids if cache is None else ids[:, -1:]
+    logits = model.decode(new_ids, memory, memory_mask, cache)[:, -1]  # (batch, vocab)
+    check_finite(logits)
+    log_probs = logits.log_softmax(dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    log_probs[:, [model.config.pad_id, model.config.bos_id]] = -torch.inf
+    return log_probs
+
+
+def check_room(model: Transformer, max_new_tokens: int) -> None:
+    """Require a model that can write answers of `max_new_tokens`."""
+    check_model(model)
+    check_positive(max_new_tokens=max_new_tokens)
+    if max_new_tokens > model.config.max_len:
+        most = model.config.max_len
+        raise ValueError(f"max_new_tokens ({max_new_tokens}) must be at most the model's max_len ({most})")
+
+
+def check_finite(logits: Tensor) -> None:
+    """Require numbers: a model that was trained at too high a rate has none left."""
+    if not logits.isfinite().all():
+        raise ValueError("the model's logits are not finite numbers; was it trained at too high a rate?")
+
+
 def translate_ids(
     model: Transformer,
     sources: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
     batch_size: int = 256,
-    use_cache: bool = True,
+    decode: Callable[..., Tensor] | None = None,
+    **options: Any,
 ) -> list[list[int]]:
-    """Translate any number of sources by `greedy_decode`; an answer ends with its EOS, if it came to one.
+    """Translate any number of sources; an answer ends with its EOS, if it came to one.
+
+    Args:
+        model: the `Transformer`.
+        sources: token ids of each source.
+        max_new_tokens: the longest answer, EOS included.
+        batch_size: sources decoded at once.
+        decode: `sample_decode` or `beam_search`; `greedy_decode` by default.
+        options: what else `decode` takes, such as `beam_size=4`.
 
     Raises:
         ValueError: if a source is empty, or a setting does not fit.
     """
-    check_model(model)
-    check_positive(max_new_tokens=max_new_tokens, batch_size=batch_size)
+    check_room(model, max_new_tokens)
+    check_positive(batch_size=batch_size)
+    decode = greedy_decode if decode is None else decode
+    check_callable("decode", decode)
     sources = whole_numbers(sources)
     pad_id, device = model.config.pad_id, next(model.parameters()).device
     answers: list[list[int]] = []
     for i in range(0, len(sources), batch_size):
         src_ids = pad_sequences(sources[i : i + batch_size], pad_id).to(device)
-        rows = greedy_decode(model, src_ids, max_new_tokens=max_new_tokens, use_cache=use_cache).tolist()
+        rows = decode(model, src_ids, max_new_tokens=max_new_tokens, **options).tolist()
         answers += [[token for token in row if token != pad_id] for row in rows]
     return answers
 
@@ -94,22 +149,23 @@ def exact_match(
     pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
     batch_size: int = 256,
-    use_cache: bool = True,
+    decode: Callable[..., Tensor] | None = None,
+    **options: Any,
 ) -> float:
-    """Return the share of sources whose greedy translation equals the target token by token, EOS included.
+    """Return the share of sources whose translation equals the target token by token, EOS included.
 
     Args:
         model: the `Transformer`.
         pairs: source ids and target ids (with BOS and EOS) of each sentence pair.
         batch_size: sentences decoded at once.
-        use_cache: as in `greedy_decode`.
+        decode: as in `translate_ids`.
+        options: as in `translate_ids`.
 
     Raises:
         ValueError: if there are no pairs, one is empty, or a target is longer than the model can write.
     """
     check_pairs(pairs)
     longest = max(len(tgt) for _, tgt in pairs) - 1  # BOS is not written
-    answers = translate_ids(
-        model, [src for src, _ in pairs], max_new_tokens=longest, batch_size=batch_size, use_cache=use_cache
-    )
+    sources = [src for src, _ in pairs]
+    answers = translate_ids(model, sources, max_new_tokens=longest, batch_size=batch_size, decode=decode, **options)
     return sum(list(tgt[1:]) == answer for (_, tgt), answer in zip(pairs, answers, strict=True)) / len(pairs)

