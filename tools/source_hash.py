@@ -25,7 +25,8 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
     """Return the files of the library that the cells lead to: what they import or name, and what that imports.
 
     `from library import name` leads to the file where the name is defined, a bare `import library` to all that its
-    `__init__` imports. A file of data belongs to every file of code that names it or its folder.
+    `__init__` imports. A file of data belongs to every file of code that names it or its folder (but "data" is a
+    word that names nothing).
     """
     files = {p for p in library.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     found: set[Path] = set()
@@ -38,7 +39,7 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
         found.add(path)
         if path.suffix == ".py":
             text = path.read_text(encoding="utf-8")
-            todo += _mentioned(ast.parse(text), "", library)
+            todo += _mentioned(_tree(text), "", library)
             words = set(re.findall(r"[\w.-]+", text))
             data = (p for p in files if p.suffix != ".py")
             todo += [p for p in data if words & {p.name, *p.relative_to(library).parent.parts} - {"data"}]

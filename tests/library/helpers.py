@@ -121,6 +121,38 @@ def torch_transformer(norm_first: bool) -> nn.Transformer:
         )
 
 
+# Sources for `lively_model`.
+SOURCES = [[3, 4, 5, 6, 7], [8], [9, 10, 11], [12, 3], [4, 4, 4, 4, 4, 4, 4]]
+
+
+def lively_model(seed: int = 0, norm_first: bool = True) -> Transformer:
+    """A model of seven target tokens whose answers differ and end at different places, in training mode."""
+    torch.manual_seed(seed)
+    model = Transformer(
+        TransformerConfig(
+            src_vocab_size=13,
+            tgt_vocab_size=7,
+            d_model=12,
+            n_heads=3,
+            n_encoder_layers=2,
+            n_decoder_layers=2,
+            d_ff=20,
+            max_len=17,
+            dropout=0.2,
+            norm_first=norm_first,
+        )
+    )
+    return redraw_lively(model).double()
+
+
+def redraw_lively(model: Transformer) -> Transformer:
+    """Redraw the matrices, so that answers differ and end at different places."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=1.0 if "embedding" in name else 0.7)
+    return model
+
+
 class Unchecked(bytes):
     """In place of `hashlib`, where a test wants to see what a missing check sum would let through."""
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from test_decoding import SOURCES, make
+from helpers import SOURCES, lively_model
 
 from transformer_lib.batching import pad_sequences
 from transformer_lib.beam import beam_hypotheses, beam_search, gnmt_penalty
@@ -32,7 +32,7 @@ def written(row: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_beam_of_one_is_greedy(seed, norm_first):
-    model = make(seed, norm_first)
+    model = lively_model(seed, norm_first)
     greedy = greedy_decode(model, SRC_IDS, max_new_tokens=16)
     for alpha in (0.0, 0.6, 2.0):
         answers = beam_search(model, SRC_IDS, beam_size=1, length_penalty=alpha, max_new_tokens=16)
@@ -44,7 +44,7 @@ def test_a_beam_that_drops_nothing_is_an_exhaustive_search(alpha):
     longest, lengths = 4, set()
     everything = [[*body, 2] for n in range(longest) for body in itertools.product(TOKENS, repeat=n)]
     for seed in (0, 2, 5):
-        model = make(seed).eval()
+        model = lively_model(seed).eval()
         found = beam_hypotheses(model, SRC_IDS, beam_size=5**longest, length_penalty=alpha, max_new_tokens=longest)
         for row, source in enumerate(SOURCES):
             totals = log_probs_of(model, source, everything)
@@ -58,7 +58,7 @@ def test_a_beam_that_drops_nothing_is_an_exhaustive_search(alpha):
 
 @pytest.mark.parametrize("beam_size", [2, 3, 7])
 def test_scores_are_the_models_own(beam_size):
-    model = make(1).eval()
+    model = lively_model(1).eval()
     found = beam_hypotheses(model, SRC_IDS, beam_size=beam_size, length_penalty=0.7, max_new_tokens=9)
     assert found.ids.shape[:2] == found.log_probs.shape == found.scores.shape == (5, beam_size)
     for row, source in enumerate(SOURCES):
@@ -73,7 +73,7 @@ def test_scores_are_the_models_own(beam_size):
 @pytest.mark.parametrize("beam_size", [2, 5])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_company_change_nothing(seed, beam_size):
-    model = make(seed)
+    model = lively_model(seed)
     options = dict(beam_size=beam_size, max_new_tokens=12)
     together = beam_hypotheses(model, SRC_IDS, **options)
     assert torch.equal(together.ids, beam_hypotheses(model, SRC_IDS, use_cache=False, **options).ids)
@@ -87,7 +87,7 @@ def test_cache_and_company_change_nothing(seed, beam_size):
 def test_answers_that_ended_come_first_and_each_group_from_best_to_worst():
     mixed = 0
     for seed in range(8):
-        found = beam_hypotheses(make(seed), SRC_IDS, beam_size=6, max_new_tokens=5)
+        found = beam_hypotheses(lively_model(seed), SRC_IDS, beam_size=6, max_new_tokens=5)
         for ids, scores in zip(found.ids, found.scores, strict=True):
             ends = [2 in row for row in ids.tolist()]
             assert ends == sorted(ends, reverse=True)
@@ -100,14 +100,16 @@ def test_answers_that_ended_come_first_and_each_group_from_best_to_worst():
 
 def test_nothing_stands_behind_the_end():
     for seed in range(5):
-        for row in beam_hypotheses(make(seed), SRC_IDS, beam_size=4, max_new_tokens=9).ids.flatten(0, 1).tolist():
+        for row in (
+            beam_hypotheses(lively_model(seed), SRC_IDS, beam_size=4, max_new_tokens=9).ids.flatten(0, 1).tolist()
+        ):
             answer = row[: row.index(2) + 1] if 2 in row else row
             assert not {0, 1} & set(answer)
             assert set(row[len(answer) :]) <= {0}
 
 
 def test_fewer_answers_than_places():
-    found = beam_hypotheses(make(), SRC_IDS, beam_size=40, max_new_tokens=1)  # EOS, or one of four tokens
+    found = beam_hypotheses(lively_model(), SRC_IDS, beam_size=40, max_new_tokens=1)  # EOS, or one of four tokens
     real = found.log_probs > -torch.inf
     assert real.sum(dim=1).tolist() == [5] * 5
     assert (found.ids[~real] == 0).all()
@@ -120,7 +122,7 @@ def test_a_wider_beam_finds_no_worse_here():
         torch.stack(
             [
                 beam_hypotheses(
-                    make(seed), SRC_IDS, beam_size=beam_size, length_penalty=0.0, max_new_tokens=12
+                    lively_model(seed), SRC_IDS, beam_size=beam_size, length_penalty=0.0, max_new_tokens=12
                 ).log_probs[:, 0]
                 for seed in range(8)
             ]
@@ -148,7 +150,7 @@ def test_a_penalty_prefers_longer_answers():
             len(answer)
             for seed in range(6)
             for answer in translate_ids(
-                make(seed), SOURCES, max_new_tokens=8, decode=beam_search, beam_size=8, length_penalty=alpha
+                lively_model(seed), SOURCES, max_new_tokens=8, decode=beam_search, beam_size=8, length_penalty=alpha
             )
         )
         for alpha in (0.0, 1.0, 4.0)
@@ -158,7 +160,7 @@ def test_a_penalty_prefers_longer_answers():
 
 
 def test_exact_match_of_a_beam():
-    model = make(4)
+    model = lively_model(4)
     answers = translate_ids(model, SOURCES, max_new_tokens=16, decode=beam_search, beam_size=3)
     ended = [(s, [1, *a]) for s, a in zip(SOURCES, answers, strict=True) if a[-1] == 2]
     assert ended
@@ -166,7 +168,7 @@ def test_exact_match_of_a_beam():
 
 
 def test_log_probs_of_the_next_token():
-    model = make().eval()
+    model = lively_model().eval()
     memory, mask = model.encode(SRC_IDS)
     ids = torch.tensor([[1, 4, 6]] * 5)
     log_probs = next_log_probs(model, ids, memory, mask)
@@ -189,4 +191,4 @@ def test_log_probs_of_the_next_token():
 def test_errors(options, message):
     for search in (beam_search, beam_hypotheses):
         with pytest.raises(ValueError, match=message):
-            search(make(), SRC_IDS, **{"beam_size": 2, "max_new_tokens": 5, **options})
+            search(lively_model(), SRC_IDS, **{"beam_size": 2, "max_new_tokens": 5, **options})

@@ -4,49 +4,19 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import SOURCES, lively_model, redraw_lively
 
 from transformer_lib.batching import pad_sequences
 from transformer_lib.beam import beam_search
-from transformer_lib.config import TransformerConfig
 from transformer_lib.decoding import exact_match, greedy_decode, translate_ids
 from transformer_lib.sampling import sample_decode
 from transformer_lib.transformer import Transformer
 
 
-def make(seed: int = 0, norm_first: bool = True) -> Transformer:
-    torch.manual_seed(seed)
-    model = Transformer(
-        TransformerConfig(
-            src_vocab_size=13,
-            tgt_vocab_size=7,
-            d_model=12,
-            n_heads=3,
-            n_encoder_layers=2,
-            n_decoder_layers=2,
-            d_ff=20,
-            max_len=17,
-            dropout=0.2,
-            norm_first=norm_first,
-        )
-    )
-    return lively(model).double()
-
-
-def lively(model: Transformer) -> Transformer:
-    """Redraw the matrices, so that answers differ and end at different places."""
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 2:
-            torch.nn.init.normal_(parameter, std=1.0 if "embedding" in name else 0.7)
-    return model
-
-
-SOURCES = [[3, 4, 5, 6, 7], [8], [9, 10, 11], [12, 3], [4, 4, 4, 4, 4, 4, 4]]
-
-
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_batch_change_nothing(seed, norm_first):
-    model = make(seed, norm_first)
+    model = lively_model(seed, norm_first)
     src_ids = pad_sequences(SOURCES)
     answers = greedy_decode(model, src_ids, max_new_tokens=16)
     assert torch.equal(answers, greedy_decode(model, src_ids, max_new_tokens=16, use_cache=False))
@@ -57,7 +27,7 @@ def test_cache_and_batch_change_nothing(seed, norm_first):
 
 
 def test_it_is_the_argmax_of_the_full_pass():
-    model = make().eval()
+    model = lively_model().eval()
     src_ids = pad_sequences(SOURCES)
     answers = greedy_decode(model, src_ids, max_new_tokens=9)
     tgt_ids = torch.cat([torch.ones(5, 1, dtype=torch.long), answers], dim=1)
@@ -70,7 +40,7 @@ def test_it_is_the_argmax_of_the_full_pass():
 def test_sentences_end_at_their_own_eos():
     lengths = set()
     for seed in range(12):
-        answers = greedy_decode(make(seed), pad_sequences(SOURCES), max_new_tokens=17).tolist()
+        answers = greedy_decode(lively_model(seed), pad_sequences(SOURCES), max_new_tokens=17).tolist()
         for row in answers:
             assert 1 not in row
             if 2 in row:
@@ -86,7 +56,7 @@ def test_sentences_end_at_their_own_eos():
 
 
 def test_mode_and_gradients():
-    model = make().train()
+    model = lively_model().train()
     model.encoder.eval()
     a = greedy_decode(model, pad_sequences(SOURCES), max_new_tokens=5)
     assert torch.equal(a, greedy_decode(model, pad_sequences(SOURCES), max_new_tokens=5))  # no dropout
@@ -96,7 +66,7 @@ def test_mode_and_gradients():
 
 
 def test_translate_ids_and_exact_match():
-    model = make(4)
+    model = lively_model(4)
     answers = translate_ids(model, SOURCES, max_new_tokens=16, batch_size=2)
     assert answers == translate_ids(model, SOURCES, max_new_tokens=16)
     ended = [answer[-1] == 2 for answer in answers]
@@ -109,7 +79,7 @@ def test_translate_ids_and_exact_match():
 
 
 def test_errors():
-    model = make()
+    model = lively_model()
     with pytest.raises(ValueError, match=r"max_new_tokens \(18\) must be at most the model's max_len \(17\)"):
         greedy_decode(model, torch.tensor([[3]]), max_new_tokens=18)
     with pytest.raises(ValueError, match="max_new_tokens must be a whole number of at least 1, got 0"):
@@ -121,7 +91,7 @@ def test_errors():
 
 
 def test_a_models_own_answers_match_in_full_length() -> None:
-    model = make(seed=2)
+    model = lively_model(seed=2)
     answers = translate_ids(model, SOURCES, max_new_tokens=9)
     assert max(map(len, answers)) == 9  # or half the length would do
     assert exact_match(model, [(src, [1, *tgt]) for src, tgt in zip(SOURCES, answers, strict=True)]) == 1.0
@@ -132,7 +102,7 @@ def test_any_number_may_stand_for_padding() -> None:
     for seed in range(6):
         sizes = dict(src_vocab_size=1000, tgt_vocab_size=1000, pad_id=pad_id, bos_id=0, eos_id=1)
         torch.manual_seed(seed)
-        model = lively(Transformer(dataclasses.replace(make().config, **sizes)))
+        model = redraw_lively(Transformer(dataclasses.replace(lively_model().config, **sizes)))
         model.output.bias.data[1] = 3.0  # or none would come to its end
         rows = greedy_decode(model, pad_sequences(SOURCES, pad_id), max_new_tokens=9).tolist()
         answers = translate_ids(model, SOURCES, max_new_tokens=9)
@@ -142,7 +112,7 @@ def test_any_number_may_stand_for_padding() -> None:
 
 
 def test_a_token_more_or_less_is_no_match() -> None:
-    model = make(4)
+    model = lively_model(4)
     answers = translate_ids(model, SOURCES, max_new_tokens=16)
     source, answer = next((s, a) for s, a in zip(SOURCES, answers, strict=True) if a[-1] == 2 and 3 <= a[0] < 6)
     for wrong in (answer[0] - 1, answer[0] + 1):  # below and above the right one
@@ -152,7 +122,7 @@ def test_a_token_more_or_less_is_no_match() -> None:
 
 @pytest.mark.parametrize("decode", [greedy_decode, sample_decode, beam_search])
 def test_the_cache_is_used_unless_it_is_declined_and_gradients_never(decode, monkeypatch) -> None:
-    model, seen = make(), []
+    model, seen = lively_model(), []
     inner = model.decode
 
     def watched(tgt_ids, memory, memory_mask, cache=None):

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers import SOURCES, lively_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_decoding import SOURCES, make
 
 from transformer_lib.batching import pad_sequences
 from transformer_lib.decoding import greedy_decode, next_log_probs, translate_ids
@@ -66,7 +66,7 @@ def test_cuts_are_the_smallest_sets(logits, p, k):
     ],
 )
 def test_tokens_come_in_their_share(options, change):
-    model, n = make(3).eval(), 4000
+    model, n = lively_model(3).eval(), 4000
     source = torch.tensor([SOURCES[0]])
     memory, mask = model.encode(source)
     expected = change(next_log_probs(model, torch.tensor([[1]]), memory, mask)).softmax(-1)[0]
@@ -77,7 +77,7 @@ def test_tokens_come_in_their_share(options, change):
 
 
 def test_next_tokens_depend_on_those_before():
-    model, n = make(2).eval(), 3000
+    model, n = lively_model(2).eval(), 3000
     source = torch.tensor([SOURCES[2]])
     memory, mask = model.encode(source)
     drawn = sample_decode(model, source.expand(n, -1), max_new_tokens=2, generator=chance(1))
@@ -92,14 +92,14 @@ def test_next_tokens_depend_on_those_before():
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-3}])
 def test_the_limits_are_greedy(options):
     for seed in range(4):
-        model = make(seed)
+        model = lively_model(seed)
         greedy = greedy_decode(model, SRC_IDS, max_new_tokens=9)
         assert torch.equal(sample_decode(model, SRC_IDS, max_new_tokens=9, generator=chance(), **options), greedy)
 
 
 def test_the_cache_and_the_seed():
     for seed in range(4):
-        model = make(seed)
+        model = lively_model(seed)
         options = dict(max_new_tokens=12, temperature=1.5)
         a = sample_decode(model, SRC_IDS, generator=chance(7), **options)
         assert torch.equal(a, sample_decode(model, SRC_IDS, generator=chance(7), use_cache=False, **options))
@@ -109,7 +109,7 @@ def test_the_cache_and_the_seed():
 
 
 def test_sentences_end_at_their_own_eos():
-    answers = sample_decode(make(5), SRC_IDS.repeat(40, 1), max_new_tokens=12, generator=chance()).tolist()
+    answers = sample_decode(lively_model(5), SRC_IDS.repeat(40, 1), max_new_tokens=12, generator=chance()).tolist()
     ends = set()
     for row in answers:
         assert 1 not in row
@@ -122,10 +122,12 @@ def test_sentences_end_at_their_own_eos():
 
 
 def test_through_translate_ids():
-    answers = translate_ids(make(), SOURCES, max_new_tokens=6, decode=sample_decode, generator=chance(3), top_k=2)
+    answers = translate_ids(
+        lively_model(), SOURCES, max_new_tokens=6, decode=sample_decode, generator=chance(3), top_k=2
+    )
     assert answers == [
         [token for token in row if token]
-        for row in sample_decode(make(), SRC_IDS, max_new_tokens=6, generator=chance(3), top_k=2).tolist()
+        for row in sample_decode(lively_model(), SRC_IDS, max_new_tokens=6, generator=chance(3), top_k=2).tolist()
     ]
 
 
@@ -146,7 +148,7 @@ def test_through_translate_ids():
 )
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
-        sample_decode(make(), SRC_IDS, **{"max_new_tokens": 5, **options})
+        sample_decode(lively_model(), SRC_IDS, **{"max_new_tokens": 5, **options})
 
 
 def test_cuts_refuse():

@@ -161,7 +161,8 @@ def score(answers: Sequence[Sequence[str]], entries: Sequence[Entry]) -> Score:
     wrong, edits, length = 0, 0, 0
     for answer, entry in zip(answers, entries, strict=True):
         said = texts(answer)
-        nearest = min(entry.pronunciations, key=lambda sounds: Levenshtein.distance(said, sounds))
-        distance = Levenshtein.distance(said, nearest)
-        wrong, edits, length = wrong + (distance > 0), edits + distance, length + len(nearest)
+        distances = [Levenshtein.distance(said, sounds) for sounds in entry.pronunciations]
+        distance = min(distances)
+        wrong, edits = wrong + (distance > 0), edits + distance
+        length += len(entry.pronunciations[distances.index(distance)])
     return Score(wrong / len(entries), edits / length)
