@@ -3,6 +3,7 @@
 python tools/repo.py https://github.com/you/your-fork
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -23,9 +24,11 @@ def text_files(root: Path) -> list[Path]:
     def made(folder: str) -> bool:
         return folder in GENERATED or folder.endswith(".egg-info") or (folder.startswith(".") and folder not in HIDDEN)
 
-    found = (p for p in root.rglob("*") if p.is_file() and p.suffix in TEXT)
-    kept = (p for p in found if p.name not in GENERATED)
-    return sorted(p for p in kept if not any(made(folder) for folder in p.relative_to(root).parts[:-1]))
+    found: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not made(name)]  # an environment holds tens of thousands of files
+        found += [Path(folder, name) for name in names if name not in GENERATED]
+    return sorted(p for p in found if p.suffix in TEXT and p.is_file())
 
 
 def spellings(url: str) -> tuple[str, str]:
