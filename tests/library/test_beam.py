@@ -70,6 +70,18 @@ def test_scores_are_the_models_own(beam_size):
         assert found.scores[row].tolist() == pytest.approx(scores, rel=0, abs=1e-12)
 
 
+def test_a_beginning_that_can_still_win_is_followed(monkeypatch):
+    """Nothing at all has 0.4 and is found first; one token and the end have 0.6, and a penalty of two tokens."""
+
+    def scripted(model, ids, *_):
+        probs = torch.zeros(len(ids), model.config.tgt_vocab_size)
+        probs[:, 2], probs[:, 3] = (0.4, 0.6) if ids.size(1) == 1 else (1.0, 0.0)
+        return probs.log()
+
+    monkeypatch.setattr("transformer_lib.beam.next_log_probs", scripted)
+    assert beam_search(lively_model(0), SRC_IDS[:1], beam_size=2, max_new_tokens=13).tolist() == [[3, 2]]
+
+
 @pytest.mark.parametrize("beam_size", [2, 5])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_company_change_nothing(seed, beam_size):

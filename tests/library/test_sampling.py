@@ -140,6 +140,7 @@ def test_through_translate_ids():
         (dict(temperature="hot"), "temperature must be a finite number, got 'hot'"),
         (dict(top_k=0), "top_k must be a whole number of at least 1, got 0"),
         (dict(top_p=0.0), "top_p must be above 0 and at most 1, got 0.0"),
+        (dict(top_p=-0.5), "top_p must be above 0 and at most 1, got -0.5"),
         (dict(top_p=1.5), "top_p must be above 0 and at most 1, got 1.5"),
         (dict(top_p=True), "top_p must be above 0 and at most 1, got True"),
         (dict(generator=3), "generator must be a Generator, got 3"),
@@ -158,3 +159,8 @@ def test_cuts_refuse():
         keep_top_p(LOGITS, 0)
     with pytest.raises(ValueError, match="logits must hold floating-point numbers"):
         keep_top_p(torch.tensor([1, 2]), 0.5)
+
+
+def test_settings_are_named():
+    with pytest.raises(TypeError, match="positional"):
+        sample_decode(lively_model(0), pad_sequences(SOURCES), 5)
