@@ -82,6 +82,20 @@ def test_a_beginning_that_can_still_win_is_followed(monkeypatch):
     assert beam_search(lively_model(0), SRC_IDS[:1], beam_size=2, max_new_tokens=13).tolist() == [[3, 2]]
 
 
+def test_an_answer_is_no_wider_than_itself(monkeypatch):
+    """The best answer is EOS alone; a longer one is looked at, since it can still win, and loses."""
+
+    def scripted(model, ids, *_):
+        probs = torch.zeros(len(ids), model.config.tgt_vocab_size)
+        probs[:, 2], probs[:, 3] = (0.6, 0.4) if ids.size(1) == 1 else (1.0, 0.0)
+        return probs.log()
+
+    monkeypatch.setattr("transformer_lib.beam.next_log_probs", scripted)
+    options = dict(beam_size=2, max_new_tokens=13)
+    assert beam_hypotheses(lively_model(0), SRC_IDS[:1], **options).ids.tolist() == [[[2, 0], [3, 2]]]
+    assert beam_search(lively_model(0), SRC_IDS[:1], **options).tolist() == [[2]]
+
+
 @pytest.mark.parametrize("beam_size", [2, 5])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_company_change_nothing(seed, beam_size):
