@@ -54,13 +54,14 @@ serve:
 
 test: unit notebooks alone book site
 
-# All lines and branches of the library are run. The second call checks the shapes that the library's annotations
-# name, and runs what the measurement of the first would slow down.
+# The second call checks the shapes that the library's annotations name, and runs what the measurement of the first
+# would slow down. The first runs all lines and branches of the library without it.
+SECOND := $(addprefix tests/library/test_,fuzz.py everywhere.py cache.py transformer.py)
+
 unit: .venv/test/installed
 	$(TEST) -m pytest -n 2 --dist worksteal -k "not compile" --cov=transformer_lib --cov-branch --cov-fail-under=100 \
-	--cov-report=term-missing:skip-covered tests --ignore=tests/site --ignore=tests/library/test_fuzz.py
-	$(TEST) -m pytest -n 2 --dist worksteal --jaxtyping-packages=transformer_lib,beartype.beartype \
-	$(addprefix tests/library/test_,fuzz.py everywhere.py cache.py transformer.py)
+	--cov-report=term-missing:skip-covered tests --ignore=tests/site $(addprefix --ignore=,$(SECOND))
+	$(TEST) -m pytest -n 2 --dist worksteal --jaxtyping-packages=transformer_lib,beartype.beartype $(SECOND)
 
 # Strict: what a cell prints must be what the chapter shows, whatever the number of threads.
 notebooks: .venv/test/installed
