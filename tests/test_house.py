@@ -111,9 +111,9 @@ def test_no_other_file_spells_the_address(tmp_path):
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True
         )
         paths = {root / name for name in files.stdout.splitlines()} - {*text_files(root)}
-        contents = {path.name: path.read_bytes() for path in paths if path.is_file()}
         addresses = [address.encode() for address in spellings(declared_url())]
-        return [name for name, content in contents.items() if any(address in content for address in addresses)]
+        contents = ((path.name, path.read_bytes()) for path in paths if path.is_file())
+        return [name for name, content in contents if any(address in content for address in addresses)]
 
     assert spelled(ROOT) == []
     subprocess.run(["git", "init", "-q", tmp_path], check=True)

@@ -70,27 +70,26 @@ def test_scores_are_the_models_own(beam_size):
         assert found.scores[row].tolist() == pytest.approx(scores, rel=0, abs=1e-12)
 
 
-def test_a_beginning_that_can_still_win_is_followed(monkeypatch):
-    """Nothing at all has 0.4 and is found first; one token and the end have 0.6, and a penalty of two tokens."""
+def begin_with(monkeypatch: pytest.MonkeyPatch, end: float, token: float) -> None:
+    """Let every model give EOS and token 3 these probabilities at first, and EOS all of it from then on."""
 
     def scripted(model, ids, *_):
         probs = torch.zeros(len(ids), model.config.tgt_vocab_size)
-        probs[:, 2], probs[:, 3] = (0.4, 0.6) if ids.size(1) == 1 else (1.0, 0.0)
+        probs[:, 2], probs[:, 3] = (end, token) if ids.size(1) == 1 else (1.0, 0.0)
         return probs.log()
 
     monkeypatch.setattr("transformer_lib.beam.next_log_probs", scripted)
+
+
+def test_a_beginning_that_can_still_win_is_followed(monkeypatch):
+    """Nothing at all has 0.4 and is found first; one token and the end have 0.6, and a penalty of two tokens."""
+    begin_with(monkeypatch, 0.4, 0.6)
     assert beam_search(lively_model(0), SRC_IDS[:1], beam_size=2, max_new_tokens=13).tolist() == [[3, 2]]
 
 
 def test_an_answer_is_no_wider_than_itself(monkeypatch):
     """The best answer is EOS alone; a longer one is looked at, since it can still win, and loses."""
-
-    def scripted(model, ids, *_):
-        probs = torch.zeros(len(ids), model.config.tgt_vocab_size)
-        probs[:, 2], probs[:, 3] = (0.6, 0.4) if ids.size(1) == 1 else (1.0, 0.0)
-        return probs.log()
-
-    monkeypatch.setattr("transformer_lib.beam.next_log_probs", scripted)
+    begin_with(monkeypatch, 0.6, 0.4)
     options = dict(beam_size=2, max_new_tokens=13)
     assert beam_hypotheses(lively_model(0), SRC_IDS[:1], **options).ids.tolist() == [[[2, 0], [3, 2]]]
     assert beam_search(lively_model(0), SRC_IDS[:1], **options).tolist() == [[2]]
