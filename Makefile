@@ -4,6 +4,7 @@
 #   make serve     serve the built pages on http://localhost:8000 (PORT=...)
 #   make test      unit tests, every notebook re-run and compared, the book without warnings, its pages
 #   make check     lint, types, spelling
+#   make bench     time this library beside its peers (about eight minutes), for chapter 14
 #   make mutants   change the library in hundreds of places, one at a time: do the tests notice? (about an hour)
 #   make execute   re-run the chapters whose stored outputs are stale, and store the new ones
 #   make lock      resolve requirements/*.in afresh and write the pins
@@ -27,7 +28,7 @@ find_python = for python in $(PYTHON) python3 python3.13 python3.12 python3.11; 
 	done; \
 	test -n "$$python" || { echo "The book needs Python 3.11 or later; none was found. Say where it is: make $@ PYTHON=/path/to/python3" >&2; exit 1; }
 
-.PHONY: help book serve test unit notebooks alone site check mutants execute lock repo clean
+.PHONY: help book serve test unit notebooks alone site check bench mutants execute lock repo clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -86,6 +87,11 @@ check: .venv/test/installed
 	$(TEST) -m ruff format --check --exclude "*.ipynb" .
 	$(TEST) -m codespell_lib
 	$(TEST) -m pyright
+
+# Peers that only the benchmark needs; without them it compares with those that are there.
+bench: .venv/test/installed
+	@$(TEST) $(PIP) -r requirements/bench.txt
+	$(TEST) -m benchmarks
 
 mutants: .venv/test/installed
 	$(TEST) tools/mutants.py

@@ -22,6 +22,10 @@ QUESTIONS = {
     9: ("09_transformer", "How do the parts make one Transformer?"),
     10: ("10_training", "How does a model learn to translate?"),
     11: ("11_decoding", "How do we make a sentence out of that?"),
+    12: ("12_pronunciation", "How good is our Transformer at something that other people have measured too?"),
+    13: ("13_translation", "What changes when the words are a language?"),
+    14: ("14_speed", "Where does the time go, and what need not be computed?"),
+    15: ("15_more_than_one_machine", "How can several computers train one model, and come to the same result as one?"),
 }
 
 

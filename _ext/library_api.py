@@ -125,8 +125,11 @@ def link(match: re.Match, known: dict[str, str]) -> str:
     return match[0]
 
 
-def known_names(modules: list[str]) -> dict[str, str]:
-    """Every name that may be linked: `name -> role target`."""
+def known_names(modules: list[str], reader: str) -> dict[str, str]:
+    """Every name that may be linked: `name -> role target`.
+
+    A name that several modules define means to `reader` its own, or the one that it imports.
+    """
     known: dict[str, str] = {"Tensor": "class torch.Tensor"}
     for module in modules:
         for node in public(parse(module).body):
@@ -136,6 +139,11 @@ def known_names(modules: list[str]) -> dict[str, str]:
         if line and not line.startswith("#"):
             name, role, *_ = line.split()
             known[name] = f"{'func' if role == 'function' else role} {name}"
+    body = parse(reader).body
+    imported = [(n.module, alias.name) for n in body if isinstance(n, ast.ImportFrom) for alias in n.names]
+    for module, name in [*imported, *((reader, node.name) for node in public(body))]:
+        if f"{module}.{name}" in known:
+            known[name] = known[f"{module}.{name}"]
     return known
 
 
@@ -151,7 +159,7 @@ class LibraryDirective(SphinxDirective):
             raise self.error(f"the library has no public module {module}")
         self.env.note_dependency(str(ROOT / source_path(module)))
         tree = parse(module)
-        known = known_names(all_modules())
+        known = known_names(all_modules(), module)
         lines = ["`````{py:module} " + module, "`````", ""]
         lines += [f"`{source_path(module)}`. " + markdown(ast.get_docstring(tree) or "", known), ""]
         if names := constants(tree):

@@ -11,9 +11,10 @@ from repo import move, spellings, text_files
 from repository import ROOT, declared_url, public_url
 
 LIBRARY = ROOT / "transformer_lib"
-ORDER = """_checks masks attention cache positions layers encoder decoder config checkpoint transformer
-    batching loss schedules progress evaluation training decoding sampling beam averaging packing recipe""".split()
-BESIDE = "data plotting notebook laws interop tasks train translate".split()
+ORDER = """_checks _command masks attention cache positions layers encoder decoder config checkpoint transformer
+    batching loss schedules progress evaluation resuming training sharded distributed decoding
+    sampling beam fast averaging packing recipe""".split()
+BESIDE = "data plotting notebook laws interop tasks train translate pronounce".split()
 LINES = 230
 
 

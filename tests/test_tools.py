@@ -124,7 +124,9 @@ def test_explain_knows_a_kernel_that_never_ran():
     assert "before the first cell" in explain(new_notebook(cells=[new_code_cell(SOURCE)]), RuntimeError("no kernel"))
 
 
-@pytest.mark.parametrize(("cost", "complaints"), [((149, 1999), 0), ((151, 100), 1), ((10, 2001), 1), ((721, 2001), 3)])
+@pytest.mark.parametrize(
+    ("cost", "complaints"), [((149, 1999), 0), ((151, 100), 1), ((10, 2001), 1), ((1201, 2001), 3)]
+)
 def test_limits(monkeypatch, cost, complaints):
     monkeypatch.delenv("BOOK_PATIENCE", raising=False)
     monkeypatch.setattr(chapter_report, "chapters", {"x": {"seconds": cost[0], "CPU": 2 * cost[0], "MB": cost[1]}})

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 CHAPTER_SECONDS = 150
-BOOK_SECONDS = 720
+BOOK_SECONDS = 1200
 MEMORY_MB = 2000
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 

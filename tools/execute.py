@@ -35,6 +35,11 @@ def is_current(notebook) -> bool:
     return notebook.metadata.get("book", {}).get("source_hash") == source_hash(notebook)
 
 
+def has_setup_cell(notebook) -> bool:
+    """Say whether the first code cell is the one that all chapters share."""
+    return next((cell.source for cell in notebook.cells if cell.cell_type == "code"), None) == SOURCE
+
+
 def use_setup_cell(notebook) -> None:
     """Make the first code cell the one that all chapters share."""
     first = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
@@ -109,7 +114,7 @@ def main() -> int:
     failed = 0
     for path in options.files or sorted((ROOT / "chapters").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        if not (options.files or options.force) and is_current(notebook):
+        if not (options.files or options.force) and is_current(notebook) and has_setup_cell(notebook):
             print(f"{path.name}: current")
             continue
         print(f"{path.name}: ", end="", flush=True)

@@ -25,8 +25,8 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
     """Return the files of the library that the cells lead to: what they import or name, and what that imports.
 
     `from library import name` leads to the file where the name is defined, a bare `import library` to all that its
-    `__init__` imports. A file of data belongs to every file of code that names it or its folder (but "data" is a
-    word that names nothing).
+    `__init__` imports. A file of data belongs to every file of code that names it or its folder (but "data" and
+    "model.safetensors" name nothing: every library's files are called so).
     """
     files = {p for p in library.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     found: set[Path] = set()
@@ -42,7 +42,11 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
             todo += _mentioned(_tree(text), "", library)
             words = set(re.findall(r"[\w.-]+", text))
             data = (p for p in files if p.suffix != ".py")
-            todo += [p for p in data if words & {p.name, *p.relative_to(library).parent.parts} - {"data"}]
+            todo += [
+                p
+                for p in data
+                if words & {p.name, *p.relative_to(library).parent.parts} - {"data", "model.safetensors"}
+            ]
     return sorted(found)
 
 

@@ -16,6 +16,7 @@ from transformer_lib.decoder import Decoder, DecoderLayer
 from transformer_lib.decoding import exact_match, greedy_decode, next_log_probs, translate_ids
 from transformer_lib.encoder import Encoder, EncoderLayer
 from transformer_lib.evaluation import Evaluation, evaluate, evaluating
+from transformer_lib.fast import FastTransformer, Rows, packed_attention
 from transformer_lib.layers import FeedForward, LayerNorm, SublayerConnection, TokenEmbedding, layer_norm
 from transformer_lib.loss import smoothed_targets, token_loss
 from transformer_lib.masks import causal_mask, padding_mask
@@ -33,6 +34,7 @@ __all__ = [
     "Encoder",
     "EncoderLayer",
     "Evaluation",
+    "FastTransformer",
     "FeedForward",
     "Hypotheses",
     "KVCache",
@@ -40,6 +42,7 @@ __all__ = [
     "MemoryCache",
     "MultiHeadAttention",
     "PositionalEncoding",
+    "Rows",
     "SimpleSelfAttention",
     "SublayerConnection",
     "TokenBatches",
@@ -64,6 +67,7 @@ __all__ = [
     "layer_norm",
     "next_log_probs",
     "noam_rate",
+    "packed_attention",
     "pad_sequences",
     "padding_mask",
     "record_attention",

@@ -13,6 +13,7 @@ def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
     The steps of a training go round the lowest place rather than to it, each pulled by its own batch; the mean of a
     few of the last places lies nearer. Paper: section 6.1, which averages the last 5 or 20 checkpoints.
+    Built in chapter 12.
 
     Raises:
         ValueError: if there is none, or they are of different models.

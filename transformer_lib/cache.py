@@ -80,7 +80,8 @@ class MemoryCache:
             ValueError: if the source, or the model, is visibly another one than the first time.
         """
         if self._held is None:
-            self._held = attention.keys_values(key, value)
+            keys, values = attention.keys_values(key, value)
+            self._held = keys.contiguous(), values.contiguous()  # read at every step, so laid out for reading
         want = (key.size(0), attention.n_heads, key.size(1), key.size(2) // attention.n_heads)
         if self._held[0].shape != want:
             raise ValueError(

@@ -104,7 +104,8 @@ def check_room(model: Transformer, max_new_tokens: int) -> None:
 
 def check_finite(logits: Tensor) -> None:
     """Require numbers: a model that was trained at too high a rate has none left."""
-    if not logits.isfinite().all():
+    # The sum is a number only if all are (or far too large to be of any use), and is many times as quick to look at.
+    if not logits.sum().isfinite() and not logits.isfinite().all():
         raise ValueError("the model's logits are not finite numbers; was it trained at too high a rate?")
 
 

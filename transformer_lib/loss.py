@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from transformer_lib._checks import check_count, check_device, check_float, check_ids, check_positive, check_probability
 
@@ -83,6 +83,26 @@ def token_loss(
         rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id)
         total = F.cross_entropy(flat, rows.to(flat.dtype), reduction="sum")
     return total, (targets != pad_id).sum()
+
+
+def batch_loss(
+    model: nn.Module,
+    src_ids: Int[Tensor, "batch src_len"],
+    tgt_ids: Int[Tensor, "batch tgt_len"],
+    smoothing: float = 0.0,
+) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    """Return the `token_loss` of a batch; a model that knows a shorter way to it, `model.loss`, takes that.
+
+    Args:
+        model: a `Transformer`.
+        src_ids: the sources.
+        tgt_ids: the targets, from BOS to EOS.
+        smoothing: see `smoothed_targets`.
+    """
+    if hasattr(model, "loss"):
+        return model.loss(src_ids, tgt_ids, smoothing)
+    logits = model(src_ids, tgt_ids[:, :-1])  # (batch, tgt_len, vocab)
+    return token_loss(logits, tgt_ids[:, 1:], pad_id=model.config.pad_id, smoothing=smoothing)  # type: ignore[arg-type]
 
 
 def check_pad_id(pad_id: int, vocab_size: int) -> None:

@@ -1,6 +1,9 @@
 """A progress line that a person sees, and nobody else: no output under tests, in pipes, in stored notebooks."""
 
+import os
 import sys
+
+from transformer_lib._checks import shown
 
 
 def watched() -> bool:
@@ -42,3 +45,17 @@ class ProgressLine:
     def __exit__(self, *_: object) -> None:
         if self.show and self.width:
             print(file=sys.stderr, flush=True)
+
+
+def plain_numbers(answer: object) -> dict[str, int | float]:
+    """Return what a callback answered as plain numbers, which a checkpoint can hold and give back."""
+    try:
+        answer = dict(answer or {})  # type: ignore[call-overload]
+        return {str(name): int(x) if type(x) in (int, bool) else float(x) for name, x in answer.items()}
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"callback must return a dictionary of numbers or None, got {shown(answer)}") from None
+
+
+def leads() -> bool:
+    """Tell whether this process is the one that writes files and talks to people: rank 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0"

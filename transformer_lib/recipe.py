@@ -97,8 +97,8 @@ def _make(kind: type, settings: Any, name: str) -> Any:
     fields = dataclasses.fields(kind)
     missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in settings]
     unknown = sorted(settings.keys() - {f.name for f in fields})
-    if missing or unknown:
-        raise ValueError(
-            f"{name} lacks {', '.join(missing) or 'nothing'} and has the unknown {', '.join(unknown) or '-'}"
-        )
+    faults = [("lacks", missing), ("has the unknown", unknown)]
+    told = [f"{fault} {', '.join(names)}" for fault, names in faults if names]
+    if told:
+        raise ValueError(f"{name} {' and '.join(told)}")
     return kind(**settings)

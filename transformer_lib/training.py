@@ -1,6 +1,5 @@
 """Training: many small steps, each making the right next tokens a little likelier (chapter 10)."""
 
-import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,16 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_callable, check_count, check_number, check_positive, check_probability, shown
+from transformer_lib._checks import check_callable, check_number, check_positive, check_probability, shown
 from transformer_lib.batching import Batch, TokenBatches
-from transformer_lib.checkpoint import check_target, check_weights, load_safely, save_atomically
+from transformer_lib.checkpoint import check_target
 from transformer_lib.evaluation import check_batches
-from transformer_lib.loss import token_loss
-from transformer_lib.progress import ProgressLine
+from transformer_lib.loss import batch_loss
+from transformer_lib.progress import ProgressLine, plain_numbers
+from transformer_lib.resuming import Resumable
 from transformer_lib.transformer import Transformer
 
 
-class Trainer:
+class Trainer(Resumable):
     """Trains a `Transformer` with AdamW, and can stop and go on as if it had never stopped.
 
     One step reads `accumulate` batches, sums the loss of their real tokens, divides by the number of
@@ -98,13 +98,12 @@ class Trainer:
         """Make one step; return its loss per token."""
         config, rate = self.model.config, self.rate_at(self.step + 1)
         window = self.next_window()
-        number = sum((batch.tgt_ids[:, 1:] != config.pad_id).sum() for batch in window)
+        counts = [(batch.tgt_ids[:, 1:] != config.pad_id).sum() for batch in window]
+        number = self.mean_over_processes(torch.stack(counts).sum())
         losses = []
         self.optimizer.zero_grad()
         for batch in window:
-            logits = self.model(batch.src_ids, batch.tgt_ids[:, :-1])  # (batch, tgt_len, vocab)
-            total, _ = token_loss(logits, batch.tgt_ids[:, 1:], pad_id=config.pad_id, smoothing=self.smoothing)
-            loss = total / number
+            loss = self.loss_of(batch) / number
             loss.backward()
             losses.append(loss.detach())
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
@@ -112,7 +111,19 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        return torch.stack(losses).sum()
+        return self.mean_over_processes(torch.stack(losses).sum())
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """Return the summed loss of a batch. (In chapter 15 several processes compute it together.)"""
+        return batch_loss(self.model, batch.src_ids, batch.tgt_ids, self.smoothing)[0]
+
+    def mean_over_processes(self, number: Tensor) -> Tensor:
+        """Return the number itself: here is one process. (In chapter 15 there are several.)"""
+        return number
+
+    def whole(self) -> Transformer | None:
+        """Return the model, to be measured or saved. (In chapter 15 one process gets it and the others `None`.)"""
+        return self.model
 
     def fit(
         self,
@@ -152,78 +163,10 @@ class Trainer:
                 losses.clear()
                 if not math.isfinite(record["loss"]):
                     raise ValueError(f"the loss is {record['loss']} at step {self.step}; lower the learning rate")
-                record.update(self._numbers(callback(self) if callback else None))
+                record.update(plain_numbers(callback(self) if callback else None))
                 self.model.train()
                 self.history.append(record)
                 if checkpoint is not None:
                     self.save(checkpoint)
                 line.write(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
         return self.history
-
-    @staticmethod
-    def _numbers(answer: object) -> dict[str, int | float]:
-        """Return what a callback answered as plain numbers, which a checkpoint can hold and give back."""
-        try:
-            answer = dict(answer or {})  # type: ignore[call-overload]
-            return {str(name): int(x) if type(x) in (int, bool) else float(x) for name, x in answer.items()}
-        except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"callback must return a dictionary of numbers or None, got {shown(answer)}") from None
-
-    def state(self) -> dict:
-        """Everything that the next step depends on."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {
-            "weights": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "place": [self.step, self.epoch, self.position],
-            "setting": self._setting(),
-            "random": [torch.get_rng_state(), *cuda],
-            "history": self.history,
-        }
-
-    def save(self, path: str | Path) -> None:
-        """Write a checkpoint to resume from; an old file is replaced only when the new one is whole."""
-        save_atomically(self.state(), path)
-
-    def resume(self, path: str | Path) -> None:
-        """Go on from a checkpoint: same weights, optimiser, place in the data and random numbers, to the last bit.
-
-        All of it or nothing: after an error the trainer is as it was.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, or was written with another model or other data.
-        """
-        content = load_safely(path, {"weights", "optimizer", "place", "setting", "random", "history"})
-        have, want = shown(content["setting"], 200), shown(self._setting(), 200)
-        if have != want:
-            raise ValueError(f"{path} was written with {have}, but the trainer has {want}")
-        before = copy.deepcopy(self.state())
-        try:
-            self._go_to(content)
-        except Exception as error:  # whatever a file that was made by hand leads to
-            self._go_to(before)
-            raise ValueError(f"{path} does not fit this model: {error}") from None
-
-    def _setting(self) -> dict[str, int | str]:
-        """What must be the same for a training to go on: the data, their order, the type of numbers."""
-        batches, weight = self.batches, next(self.model.parameters())
-        numbers = {"pairs": len(batches), "batch_tokens": batches.batch_tokens, "seed": batches.seed}
-        return {**numbers, "dtype": str(weight.dtype)}
-
-    def _go_to(self, content: dict) -> None:
-        """Take over a state, if it fits; after an error some of it may be taken over."""
-        check_weights(content["weights"], self.model.state_dict())
-        self.model.load_state_dict(content["weights"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        for weight, memory in self.optimizer.state.items():
-            check_weights({"memory": memory["exp_avg"]}, {"memory": weight})
-            check_weights({"memory": memory["exp_avg_sq"]}, {"memory": weight})
-        step, epoch, position = content["place"]
-        check_count(step=step, epoch=epoch, position=position)
-        self.step, self.epoch, self.position = step, epoch, position
-        self.history = [dict(record) for record in content["history"]]
-        self._order = self.batches.epoch(self.epoch)
-        torch.set_rng_state(content["random"][0])
-        if torch.cuda.is_available() and len(content["random"]) > 1:
-            torch.cuda.set_rng_state_all(content["random"][1:])

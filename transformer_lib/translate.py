@@ -9,7 +9,6 @@ Without a text, each line of the standard input is translated. The package bring
 """
 
 import argparse
-import io
 import re
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 
 from transformer_lib._checks import check_positive
+from transformer_lib._command import answer_all
 from transformer_lib.batching import TokenBatches
 from transformer_lib.checkpoint import check_target
 from transformer_lib.config import TransformerConfig
@@ -141,18 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    if not options.text and sys.stdin.isatty():
-        print(f"{ACCEPTED}. End with Ctrl-D.", file=sys.stderr)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are no text make an unknown word, not an error
-    status = 0
-    for text in [" ".join(options.text)] if options.text else sys.stdin:
-        try:
-            print(translate(text, model), flush=True)
-        except ValueError as error:
-            print(error, file=sys.stderr, flush=True)
-            status = 2
-    return status
+    given = [" ".join(options.text)] if options.text else []
+    return answer_all(lambda text: translate(text, model), given, ACCEPTED)
 
 
 if __name__ == "__main__":

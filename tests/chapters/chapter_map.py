@@ -30,6 +30,9 @@ BUILT_IN = {
     "gnmt_penalty": 11,
     "beam_hypotheses": 11,
     "beam_search": 11,
+    "average_weights": 12,
+    "Rows": 14,
+    "packed_attention": 14,
 }
 
 TRAINING = "runs the model of chapter 9; chapter 10 uses it"
@@ -51,7 +54,7 @@ NEVER_BUILT = {
     "MemoryCache": "speeds up what chapter 9 builds, and changes no result",
     "TransformerConfig": "a list of numbers with checks; chapter 9 reads it",
     "Hypotheses": "what beam_hypotheses returns",
-    "average_weights": "a mean; chapter 12 uses it",
+    "FastTransformer": "the model of chapter 9 without the padding, by the parts that chapter 14 builds",
     "record_attention": "a way to look at the model, no part of it",
 }
 

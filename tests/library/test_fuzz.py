@@ -799,7 +799,7 @@ class Careless:
         ("training", "training.check_batches", nothing),
         ("damaged_files", "checkpoint.hashlib", Unchecked()),
         ("files_made_by_hand", "transformer.check_weights", nothing),
-        ("files_made_by_hand", "training.copy", Careless),
+        ("files_made_by_hand", "resuming.copy", Careless),
         ("paths", "checkpoint.check_path", nothing),
         ("command_line", "translate.load", lambda path=None: torch.load(path, weights_only=True)),
     ],

@@ -1,0 +1,73 @@
+"""Peak memory of one system, in a process of its own: `python -m benchmarks.memory NAME SETTINGS`.
+
+Prints the megabytes that training and decoding took beyond what Python and the imported packages hold.
+"""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.systems import TINY, Sizes, available, make_batches, train_step
+
+
+def measure(name: str, sizes: Sizes, device: str = "cpu") -> list[float]:
+    """Start a process, and return its megabytes for training and for decoding."""
+    settings = json.dumps([dataclasses.asdict(sizes), device])
+    command = [sys.executable, "-m", "benchmarks.memory", name, settings]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def resident(which: str) -> float:
+    """Return `VmRSS` (now) or `VmHWM` (the highest so far) in megabytes, as Linux tells them."""
+    return int(re.search(rf"{which}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1000
+
+
+def peak(function, device: str) -> float:
+    """Return the highest memory while `function` runs, beyond what was held before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        return torch.cuda.max_memory_allocated() / 1e6
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    before = resident("VmRSS")
+    function()
+    return resident("VmHWM") - before
+
+
+def train(kind: type, sizes: Sizes, device: str) -> None:
+    """Make two steps."""
+    torch.manual_seed(0)
+    system, batch = kind(sizes), make_batches(sizes, 1, sizes.lengths)[0].to(device)
+    system.model.to(device)
+    optimizer = system.optimizer()
+    for _ in range(2):
+        train_step(system, batch, optimizer)
+
+
+def decode(kind: type, sizes: Sizes, device: str) -> None:
+    """Decode one batch."""
+    system, batch = kind(sizes), make_batches(sizes, 1, sizes.lengths)[0].to(device)
+    system.model.to(device)
+    system.never_end()
+    system.greedy(batch.src_ids, sizes.new_tokens[-1])
+
+
+def main() -> None:
+    """Do both, and print the megabytes."""
+    name, settings = sys.argv[1:]
+    sizes, device = json.loads(settings)
+    kind = next(kind for kind in available() if kind.name == name)
+    for task in (train, decode):
+        task(kind, TINY, device)  # loads what is loaded at first use
+    decoding = peak(lambda: decode(kind, Sizes(**sizes), device), device)
+    training = peak(lambda: train(kind, Sizes(**sizes), device), device)
+    print([round(training, 1), round(decoding, 1)])
+
+
+if __name__ == "__main__":
+    main()

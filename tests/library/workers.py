@@ -1,0 +1,120 @@
+"""What two processes do for `test_distributed.py`: started by torchrun, they leave what they found in a folder."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from helpers import Numbers, redraw, tiny_config
+
+from transformer_lib import tasks, train
+from transformer_lib.batching import TokenBatches
+from transformer_lib.data import numbers
+from transformer_lib.distributed import ParallelTrainer, processes
+from transformer_lib.training import Trainer
+from transformer_lib.transformer import Transformer
+
+KINDS = ("ddp", "fsdp")
+STEPS = 5
+PAIRS = numbers.encode_pairs(numbers.number_pairs(120, seed=1))
+# In the last case batches of one sentence are among them: fewer than there are processes.
+CASES = {"plain": {}, "accumulated": {"accumulate": 3}, "ragged": {"batch_tokens": 19, "smoothing": 0.1}}
+
+
+class PerProcess(ParallelTrainer):
+    """The mistake: each process divides by its own number of tokens."""
+
+    def mean_over_processes(self, number):
+        return super().mean_over_processes(number) if number.is_floating_point() else number.clamp(min=1)
+
+
+def model(dropout=0.0):
+    """A tiny model in float64, always the same."""
+    torch.manual_seed(0)
+    sizes = dict(src_vocab_size=33, tgt_vocab_size=35, max_len=24, n_encoder_layers=1, n_decoder_layers=1)
+    return redraw(Transformer(tiny_config(dropout=dropout, **sizes))).double()
+
+
+def trainer(make=Trainer, *, dropout=0.0, batch_tokens=60, **options):
+    """A trainer whose gradients are always clipped."""
+    options = {"rate": lambda step: 1e-2, "clip": 0.1, **options}
+    return make(model(dropout), TokenBatches(PAIRS, batch_tokens=batch_tokens, seed=2), **options)
+
+
+def losses(run, steps=STEPS):
+    """The losses of the next steps."""
+    return [run.train_step().item() for _ in range(steps)]
+
+
+def weights(model):
+    """All weights in one row."""
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def held(run):
+    """How many numbers this process keeps: of the weights, and of the optimiser's memories."""
+
+    def local(x):
+        return x.to_local().numel() if hasattr(x, "to_local") else x.numel()
+
+    memories = [m[name] for m in run.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    return [sum(map(local, run.model.parameters())), sum(map(local, memories))]
+
+
+def gradient(run):
+    """The gradient of one step, before it is clipped, as one number that knows its length and direction."""
+    run.clip = 1e9
+    run.train_step()
+    whole = [w.grad.full_tensor() if hasattr(w.grad, "full_tensor") else w.grad for w in run.model.parameters()]
+    row = torch.cat([part.flatten() for part in whole])
+    return (row @ torch.linspace(1, 2, len(row), dtype=row.dtype)).item()
+
+
+def work(kind, folder):
+    """Everything that needs several processes, for one way of working in parallel."""
+    found = {name: losses(trainer(ParallelTrainer, parallel=kind, **case)) for name, case in CASES.items()}
+    found["gradient"] = gradient(trainer(ParallelTrainer, parallel=kind))
+    found["mistake"] = losses(trainer(PerProcess, parallel=kind))
+
+    run = trainer(ParallelTrainer, parallel=kind)
+    run.fit(4, checkpoint=folder / f"{kind}_of_two.pt")
+    found["goes on"] = losses(run)
+    found["held"] = held(run)
+    whole = run.whole()
+    assert (whole is None) == (dist.get_rank() > 0)
+    found["whole"] = weights(whole).sum().item() if whole is not None else 0.0
+    run = trainer(ParallelTrainer, parallel=kind)
+    run.resume(folder / f"{kind}_of_one.pt")
+    found["from one"] = losses(run)
+
+    run = trainer(ParallelTrainer, parallel=kind, dropout=0.3)
+    losses(run, 2)
+    run.save(folder / f"{kind}_dropout.pt")
+    found["dropout"] = losses(run, 2)
+    run = trainer(ParallelTrainer, parallel=kind, dropout=0.3)
+    run.resume(folder / f"{kind}_dropout.pt")
+    found["dropout resumed"] = losses(run, 2)
+    return found
+
+
+def commands(folder):
+    """The command of chapter 12, in parallel; and without saying so, which it refuses."""
+    tasks.TASKS["pronounce"] = Numbers
+    train.Run.draw = lambda run: None
+    for kind in KINDS:
+        command = ["pronounce", "--config", str(folder / "mine.toml"), "--folder", str(folder / kind)]
+        assert train.main([*command, "--parallel", kind]) == 0
+    assert train.main(command) == 2
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    with processes(minutes=1):
+        found = {kind: work(kind, folder) for kind in KINDS}
+        everybodys = [None] * dist.get_world_size()
+        dist.all_gather_object(everybodys, found)
+        if dist.get_rank() == 0:
+            (folder / "found.json").write_text(json.dumps(everybodys))
+        commands(folder)

@@ -1,0 +1,159 @@
+"""The book's sentence task: texts of a user interface, from English to German and to Turkish (chapter 13).
+
+`Set the target temperature.` is `Zieltemperatur einstellen.` The texts are those of Home Assistant 2026.11.0,
+translated by its community; its notice is in `interface_text.NOTICE`, beside the extract of which
+`tools/extract_sentences.py` tells how it is made.
+"""
+
+import hashlib
+import lzma
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from transformer_lib._checks import check_path, shown
+from transformer_lib.data.subwords import Subwords
+from transformer_lib.data.vocabulary import BOS_ID, EOS_ID
+from transformer_lib.decoding import translate_ids
+from transformer_lib.transformer import Transformer
+
+EXTRACT = Path(__file__).parent / "interface_text.tsv.xz"
+SHA256 = "92b4d172191a054e1da3b6a3349aca87785b126560224cceef824af391557641"
+LANGUAGES = ("german", "turkish")
+
+
+class Sentence(NamedTuple):
+    """A text of one integration (the part of the program for one kind of device), and its translation."""
+
+    integration: str
+    english: str
+    translation: str
+
+
+class Split(NamedTuple):
+    """Sentences in three parts; nothing English in one is in another, whatever its capitals and punctuation."""
+
+    train: list[Sentence]
+    dev: list[Sentence]
+    test: list[Sentence]
+
+
+class Score(NamedTuple):
+    """How near translations come to the people's, from 0 to 1; papers write them times 100."""
+
+    bleu: float
+    chrf: float
+
+
+def read_sentences(language: str = "german", path: str | Path = EXTRACT) -> list[Sentence]:
+    """Read the sentences that are translated to `language`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the language is another one, or the file is not the one that the book was written with.
+    """
+    check_path(path)
+    if language not in LANGUAGES:
+        raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, got {shown(language)}")
+    column = 2 + LANGUAGES.index(language)
+    try:
+        data = lzma.decompress(Path(path).read_bytes())
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path} is damaged: {error}; fetch it again") from None
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise ValueError(f"{path} holds other sentences than the book was written with; fetch it again")
+    rows = [line.split("\t") for line in data.decode("utf-8").splitlines()]
+    return [Sentence(row[0], row[1], row[column]) for row in rows if row[column]]
+
+
+def bare(english: str) -> str:
+    """Return a text without capitals, punctuation and placeholders, to find those that are almost the same."""
+    return " ".join(re.findall(r"\w+", re.sub(r"\{.*?\}", " ", english).lower()))
+
+
+def is_plain(sentence: Sentence) -> bool:
+    """Say whether a sentence may be tested with: 2 to 20 words, no placeholders or marks for layout, and translated."""
+    english, translation = sentence.english, sentence.translation
+    words, translated = len(english.split()), len(translation.split())
+    return (
+        2 <= words <= 20
+        and max(words, translated) <= 3 * min(words, translated)
+        and english != translation
+        and not re.search(r"[{}<>`\[\]\\]|\*\*|www\.", english + translation)
+    )
+
+
+def split_by_integration(sentences: Sequence[Sentence]) -> Split:
+    """Hold out whole integrations, one in twenty by the hash of its name; a fifth of those for development.
+
+    Held-out texts that some integration of the training part has too are left out, and so are those that are not
+    plain. This is the honest split: integrations of the same kind share their turns of phrase.
+    """
+    return _split(sentences, [_remainder(sentence.integration) for sentence in sentences])
+
+
+def split_at_random(sentences: Sequence[Sentence]) -> Split:
+    """Hold out texts wherever they come from, one in twenty by the hash of the text; a fifth for development."""
+    return _split(sentences, [_remainder(bare(sentence.english)) for sentence in sentences])
+
+
+def _remainder(name: str) -> int:
+    """0 to 99, evenly, decided by the name alone."""
+    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % 100
+
+
+def _split(sentences: Sequence[Sentence], remainders: Sequence[int]) -> Split:
+    """Hold out the remainders 0, 20, ..., 80: 0 for development, the others for the test."""
+    pairs = list(zip(sentences, remainders, strict=True))
+    train = {(s.english, s.translation): s for s, remainder in reversed(pairs) if remainder % 20}
+    taken = {bare(sentence.english) for sentence in train.values()}
+    parts = Split(list(train.values())[::-1], [], [])
+    for part, chosen in ((parts.test, (20, 40, 60, 80)), (parts.dev, (0,))):
+        for sentence, remainder in pairs:
+            if remainder in chosen and bare(sentence.english) not in taken and is_plain(sentence):
+                taken.add(bare(sentence.english))
+                part.append(sentence)
+    return parts
+
+
+def encode_pairs(sentences: Sequence[Sentence], subwords: Subwords, max_len: int) -> list[tuple[list[int], list[int]]]:
+    """Return source ids and target ids of each sentence that fits; a target begins with BOS and ends with EOS."""
+    pairs = [
+        (subwords.encode(sentence.english), [BOS_ID, *subwords.encode(sentence.translation), EOS_ID])
+        for sentence in sentences
+    ]
+    return [(source, target) for source, target in pairs if source and max(len(source), len(target) - 1) <= max_len]
+
+
+def translate_texts(model: Transformer, subwords: Subwords, lines: Sequence[str], **options: Any) -> list[str]:
+    """Return the translation of each text; `options` say how to decode, as in `translate_ids`.
+
+    Texts of similar length are decoded side by side.
+
+    Raises:
+        ValueError: if a text is empty or has more pieces than the model has positions.
+    """
+    sources = [subwords.encode(line) for line in lines]
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    ids = translate_ids(model, [sources[i] for i in order], max_new_tokens=model.config.max_len, **options)
+    answers = dict(zip(order, ids, strict=True))
+    return [subwords.decode(answers[i]) for i in range(len(sources))]
+
+
+def score(answers: Sequence[str], sentences: Sequence[Sentence]) -> Score:
+    """Compare translations with the people's by sacreBLEU, all sentences together.
+
+    Raises:
+        ValueError: if there are no sentences, or not one answer for each.
+    """
+    if not sentences or len(answers) != len(sentences):
+        raise ValueError(
+            f"score needs one answer for each of at least one sentence, got {len(answers)} for {len(sentences)}"
+        )
+    references = [[sentence.translation for sentence in sentences]]
+    bleu, chrf = (metric.corpus_score(list(answers), references).score / 100 for metric in (BLEU(), CHRF()))
+    return Score(bleu, chrf)

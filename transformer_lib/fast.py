@@ -1,0 +1,210 @@
+"""The same Transformer, made fast: nothing is computed for padding, and little else twice (chapter 14).
+
+Linear maps, norms and dropout treat every token on its own. So the real tokens of a batch can lie in one row, sentence
+behind sentence, and only attention, which must not mix sentences, spreads them out again.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from transformer_lib._checks import check_mask, check_token_axes
+from transformer_lib.attention import MultiHeadAttention
+from transformer_lib.cache import DecoderCache, LayerCache
+from transformer_lib.config import TransformerConfig
+from transformer_lib.decoder import DecoderLayer
+from transformer_lib.encoder import EncoderLayer
+from transformer_lib.loss import token_loss
+from transformer_lib.masks import causal_mask, padding_mask
+from transformer_lib.transformer import Transformer
+
+CHUNKS = nn.LinearCrossEntropyOptions(batch_chunk_size=256)  # so many rows of logits at a time
+
+
+class Rows:
+    """Where the real tokens of a padded batch are.
+
+    Args:
+        real: `True` where a token is real.
+    """
+
+    def __init__(self, real: Bool[Tensor, "batch seq"]) -> None:
+        check_mask(real, real.shape)
+        self.shape = real.shape
+        self.index = real.flatten().nonzero().squeeze(1)  # (n_real,)
+
+    def pack(self, x: Float[Tensor, "batch seq width"]) -> Float[Tensor, "1 n_real width"]:
+        """Lay the real tokens side by side."""
+        return x.flatten(0, 1).index_select(0, self.index).unsqueeze(0)
+
+    def spread(self, x: Float[Tensor, "1 n_real width"]) -> Float[Tensor, "batch seq width"]:
+        """Put the tokens back to their places, with zeros where there is padding."""
+        padded = x.new_zeros(self.shape.numel(), x.size(-1))
+        return padded.index_copy(0, self.index, x[0]).unflatten(0, self.shape)
+
+
+class FastDropout(nn.Dropout):
+    """Dropout that asks the CPU's random numbers for 16 bits an element, where torch asks for 64.
+
+    The share dropped is `p` rounded to a multiple of 1/65536, and what is left is scaled by exactly that.
+    On other devices it is `torch.nn.Dropout`.
+    """
+
+    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Drop features of `x`, in training mode only."""
+        if not self.training:
+            return x
+        dropped = round(self.p * 65536)
+        if not 0 < dropped < 65536 or x.device.type != "cpu":
+            return super().forward(x)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
+        return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
+
+
+def packed_attention(
+    attention: MultiHeadAttention,
+    query: Float[Tensor, "1 n_query d_model"],
+    source: Float[Tensor, "1 n_source d_model"],
+    query_rows: Rows,
+    source_rows: Rows,
+    mask: Bool[Tensor, "..."],
+) -> Float[Tensor, "1 n_query d_model"]:
+    """Run a `MultiHeadAttention` on packed tokens: only its kernel sees the padded shape."""
+    q = query_rows.spread(attention.q_proj(query))  # (batch, q_len, d_model)
+    k, v = (source_rows.spread(proj(source)) for proj in (attention.k_proj, attention.v_proj))
+    heads = attention.attend(*(attention.split_heads(x) for x in (q, k, v)), mask)  # (batch, heads, q_len, d_head)
+    return attention.out_proj(query_rows.pack(heads.transpose(1, 2).flatten(2)))
+
+
+def packed_encoder_layer(layer: EncoderLayer, x: Tensor, rows: Rows, mask: Tensor) -> Tensor:
+    """Run an `EncoderLayer` on packed tokens."""
+    x = layer.self_attn_residual(x, lambda x: packed_attention(layer.self_attn, x, x, rows, rows, mask))
+    return layer.feed_forward_residual(x, layer.feed_forward)
+
+
+def packed_decoder_layer(
+    layer: DecoderLayer, x: Tensor, memory: Tensor, rows: Rows, src_rows: Rows, mask: Tensor, memory_mask: Tensor
+) -> Tensor:
+    """Run a `DecoderLayer` on packed tokens and a packed memory."""
+    x = layer.self_attn_residual(x, lambda x: packed_attention(layer.self_attn, x, x, rows, rows, mask))
+    x = layer.cross_attn_residual(
+        x, lambda x: packed_attention(layer.cross_attn, x, memory, rows, src_rows, memory_mask)
+    )
+    return layer.feed_forward_residual(x, layer.feed_forward)
+
+
+def one_step(layer: DecoderLayer, x: Tensor, memory: Tensor, memory_mask: Tensor, cache: LayerCache) -> Tensor:
+    """Run a `DecoderLayer` on one new token: no mask over the past, since it may see all of it."""
+
+    def look_back(x: Tensor) -> Tensor:
+        return one_query(layer.self_attn, x, *cache.self_attn.update(layer.self_attn, x, x), None)
+
+    def look_across(x: Tensor) -> Tensor:
+        return one_query(layer.cross_attn, x, *cache.cross_attn.update(layer.cross_attn, memory, memory), memory_mask)
+
+    x = layer.cross_attn_residual(layer.self_attn_residual(x, look_back), look_across)
+    return layer.feed_forward_residual(x, layer.feed_forward)
+
+
+def one_query(attention: MultiHeadAttention, query: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Attend with one query: two small products are quicker than a kernel made for many."""
+    q = attention.split_heads(attention.q_proj(query))  # (batch, heads, 1, d_head)
+    if "attend" in attention.__dict__:  # somebody records
+        heads = attention.attend(q, k, v, mask)
+    else:
+        flat_q, flat_k, flat_v = (x.flatten(0, 1) for x in (q, k, v))  # (batch * heads, ..., d_head)
+        scores = torch.bmm(flat_q * q.size(-1) ** -0.5, flat_k.transpose(1, 2)).view(*q.shape[:3], -1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        heads = torch.bmm(scores.softmax(dim=-1).flatten(0, 1), flat_v).view_as(q)  # (batch, heads, 1, d_head)
+    return attention.out_proj(heads.transpose(1, 2).flatten(2))  # (batch, 1, d_model)
+
+
+class FastTransformer(Transformer):
+    """A `Transformer` with the same weights under the same names, that computes the same numbers in less time.
+
+    At padding, and after EOS, where nothing comes, its logits are zero. Take it wherever a `Transformer` is taken:
+    `Trainer`, `greedy_decode`, `beam_search`; the checkpoints of each can be loaded by the other.
+
+    Args:
+        config: sizes and choices.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        for module in list(self.modules()):
+            for name, child in module.named_children():
+                if type(child) is nn.Dropout:
+                    setattr(module, name, FastDropout(child.p))
+
+    def encode(self, src_ids: Int[Tensor, "batch src_len"]) -> tuple[Tensor, Tensor]:
+        """Read the source: return the memory, zero at padding, and the mask that hides its padding."""
+        memory, rows, mask = self._encode(src_ids)
+        return rows.spread(memory), mask
+
+    def decode(
+        self,
+        tgt_ids: Int[Tensor, "batch tgt_len"],
+        memory: Float[Tensor, "batch src_len d_model"],
+        memory_mask: Bool[Tensor, "batch 1 1 src_len"],
+        cache: DecoderCache | None = None,
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Return the logits, as `Transformer.decode` does; one new token on top of a cache takes a shorter way."""
+        if cache is None or tgt_ids.size(1) != 1 or self.training:
+            return super().decode(tgt_ids, memory, memory_mask, cache)
+        x = self.positions(self.tgt_embedding(tgt_ids), cache.length)  # (batch, 1, d_model)
+        for layer, layer_cache in zip(self.decoder.layers, cache.layers, strict=True):
+            x = one_step(layer, x, memory, memory_mask, layer_cache)  # type: ignore[arg-type]
+        return self.output(self.decoder.norm(x))
+
+    def forward(
+        self, src_ids: Int[Tensor, "batch src_len"], tgt_ids: Int[Tensor, "batch tgt_len"]
+    ) -> Float[Tensor, "batch tgt_len vocab"]:
+        """Return the logits of every real target position, given source and target (teacher forcing)."""
+        check_token_axes("tgt_ids", tgt_ids)
+        real = (tgt_ids != self.config.pad_id) & (tgt_ids != self.config.eos_id)  # (batch, tgt_len)
+        real[:, :1] = True  # BOS may be the padding token
+        x, rows = self._decode(src_ids, tgt_ids, real)
+        return rows.spread(self.output(x))
+
+    def loss(
+        self, src_ids: Int[Tensor, "batch src_len"], tgt_ids: Int[Tensor, "batch tgt_len"], smoothing: float = 0.0
+    ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+        """Return what `token_loss` makes of the logits, without logits of padding, and without all at one time.
+
+        Args:
+            src_ids: the sources.
+            tgt_ids: the targets, from BOS to EOS.
+            smoothing: see `token_loss`; the logits of smoothed targets are kept all at once.
+        """
+        check_token_axes("tgt_ids", tgt_ids)
+        real = tgt_ids[:, 1:] != self.config.pad_id  # (batch, tgt_len - 1)
+        x, rows = self._decode(src_ids, tgt_ids[:, :-1], real)
+        wanted = tgt_ids[:, 1:].flatten()[rows.index]  # (n_real,)
+        if smoothing != 0.0:
+            return token_loss(self.output(x), wanted.unsqueeze(0), pad_id=self.config.pad_id, smoothing=smoothing)
+        weight, bias = self.output.weight, self.output.bias
+        total = F.linear_cross_entropy(x[0], weight, wanted, linear_bias=bias, reduction="sum", options=CHUNKS)
+        return total, real.sum()
+
+    def _decode(self, src_ids: Tensor, tgt_ids: Tensor, real: Tensor) -> tuple[Tensor, Rows]:
+        """Return the decoder's packed output, `(1, n_real, d_model)`, and where it belongs."""
+        memory, src_rows, memory_mask = self._encode(src_ids)
+        rows = Rows(real)
+        mask = causal_mask(tgt_ids.size(1), device=tgt_ids.device)
+        x = rows.pack(self.positions(self.tgt_embedding(tgt_ids)))
+        for layer in self.decoder.layers:
+            x = packed_decoder_layer(layer, x, memory, rows, src_rows, mask, memory_mask)  # type: ignore[arg-type]
+        return self.decoder.norm(x), rows
+
+    def _encode(self, src_ids: Tensor) -> tuple[Tensor, Rows, Tensor]:
+        """Return the packed memory, where it came from, and the mask that hides padding."""
+        check_token_axes("src_ids", src_ids)
+        mask = padding_mask(src_ids, self.config.pad_id)  # (batch, 1, 1, src_len)
+        rows = Rows(mask[:, 0, 0])
+        x = rows.pack(self.positions(self.src_embedding(src_ids)))  # (1, n_src, d_model)
+        for layer in self.encoder.layers:
+            x = packed_encoder_layer(layer, x, rows, mask)  # type: ignore[arg-type]
+        return self.encoder.norm(x), rows, mask
