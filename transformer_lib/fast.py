@@ -44,23 +44,45 @@ class Rows:
         return padded.index_copy(0, self.index, x[0]).unflatten(0, self.shape)
 
 
-class FastDropout(nn.Dropout):
-    """Dropout that asks the CPU's random numbers for 16 bits an element, where torch asks for 64.
+def drop(x: Float[Tensor, "..."], p: float) -> Float[Tensor, "..."]:
+    """Set a share `p` of `x` to zero, with 16 random bits of the CPU for an element, where torch asks for 64.
 
-    The share dropped is `p` rounded to a multiple of 1/65536, and what is left is scaled by exactly that.
-    On other devices it is `torch.nn.Dropout`.
+    The share is `p` rounded to a multiple of 1/65536, and what is left is scaled by exactly that.
+    On other devices it is torch's own dropout.
     """
+    dropped = round(p * 65536)
+    if not 0 < dropped < 65536 or x.device.type != "cpu":
+        return F.dropout(x, p)
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
+    return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
+
+
+class FastDropout(nn.Dropout):
+    """A `torch.nn.Dropout` that calls `drop`."""
 
     def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Drop features of `x`, in training mode only."""
-        if not self.training:
-            return x
-        dropped = round(self.p * 65536)
-        if not 0 < dropped < 65536 or x.device.type != "cpu":
-            return super().forward(x)
-        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-        keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
-        return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
+        return drop(x, self.p) if self.training else x
+
+
+def attend(attention: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Run the formula by the quicker of two ways: torch's kernel, or two plain products.
+
+    The CPU's kernel is made for many queries, and knows no dropout: torch then takes a longer way.
+    """
+    dropout_p = attention.dropout if attention.training else 0.0
+    if "attend" in attention.__dict__ or (q.size(2) > 1 and (dropout_p == 0.0 or q.device.type != "cpu")):
+        return attention.attend(q, k, v, mask)  # which may be somebody's who records
+    flat_q, flat_k, flat_v = (x.flatten(0, 1) for x in (q, k, v))  # (batch * heads, ..., d_head)
+    scores = torch.bmm(flat_q * q.size(-1) ** -0.5, flat_k.transpose(1, 2)).view(*q.shape[:3], -1)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(dim=-1)
+    if mask is not None:
+        weights = weights.masked_fill(~mask, 0.0)  # a query that may look at nothing gets zeros
+    weights = drop(weights, dropout_p) if dropout_p else weights
+    return torch.bmm(weights.flatten(0, 1), flat_v).view_as(q)  # (batch, heads, q_len, d_head)
 
 
 def packed_attention(
@@ -74,7 +96,7 @@ def packed_attention(
     """Run a `MultiHeadAttention` on packed tokens: only its kernel sees the padded shape."""
     q = query_rows.spread(attention.q_proj(query))  # (batch, q_len, d_model)
     k, v = (source_rows.spread(proj(source)) for proj in (attention.k_proj, attention.v_proj))
-    heads = attention.attend(*(attention.split_heads(x) for x in (q, k, v)), mask)  # (batch, heads, q_len, d_head)
+    heads = attend(attention, *(attention.split_heads(x) for x in (q, k, v)), mask)  # (batch, heads, q_len, d_head)
     return attention.out_proj(query_rows.pack(heads.transpose(1, 2).flatten(2)))
 
 
@@ -109,16 +131,8 @@ def one_step(layer: DecoderLayer, x: Tensor, memory: Tensor, memory_mask: Tensor
 
 
 def one_query(attention: MultiHeadAttention, query: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Attend with one query: two small products are quicker than a kernel made for many."""
-    q = attention.split_heads(attention.q_proj(query))  # (batch, heads, 1, d_head)
-    if "attend" in attention.__dict__:  # somebody records
-        heads = attention.attend(q, k, v, mask)
-    else:
-        flat_q, flat_k, flat_v = (x.flatten(0, 1) for x in (q, k, v))  # (batch * heads, ..., d_head)
-        scores = torch.bmm(flat_q * q.size(-1) ** -0.5, flat_k.transpose(1, 2)).view(*q.shape[:3], -1)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        heads = torch.bmm(scores.softmax(dim=-1).flatten(0, 1), flat_v).view_as(q)  # (batch, heads, 1, d_head)
+    """Run a `MultiHeadAttention` for one query on keys and values that are projected already."""
+    heads = attend(attention, attention.split_heads(attention.q_proj(query)), k, v, mask)  # (batch, heads, 1, d_head)
     return attention.out_proj(heads.transpose(1, 2).flatten(2))  # (batch, 1, d_model)
 
 

@@ -6,11 +6,13 @@ from helpers import SOURCES, close, in_float64, lively_model, redraw, tiny_confi
 from torch import nn
 
 from transformer_lib import TokenBatches, Trainer, Transformer, record_attention, token_loss
+from transformer_lib import fast as library
+from transformer_lib.attention import MultiHeadAttention, scaled_dot_product_attention
 from transformer_lib.batching import pad_sequences
 from transformer_lib.beam import beam_search
 from transformer_lib.data import speed
 from transformer_lib.decoding import greedy_decode
-from transformer_lib.fast import FastDropout, FastTransformer, Rows
+from transformer_lib.fast import FastDropout, FastTransformer, Rows, attend
 from transformer_lib.loss import batch_loss
 
 TARGETS = [[1, 7, 8, 9, 2], [1, 3, 2], [1, 5, 6, 7, 8, 9, 10, 2], [1, 4, 4, 2], [1, 2]]
@@ -57,6 +59,7 @@ def test_same_memory_where_a_token_is_real():
     assert (b[src_ids == 0] == 0).all()
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_same_answers(seed, norm_first):
@@ -169,6 +172,31 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
 def test_dropout_of_almost_nothing_or_all_is_torchs(p, share):
     y = FastDropout(p)(torch.ones(100))
     assert (y == 0).float().mean() == share
+
+
+@pytest.mark.parametrize("q_len", [1, 5])
+@in_float64()
+def test_both_ways_to_attend_are_the_formula(q_len, monkeypatch):
+    """With dropout too (which drops nothing here), and where a query may look at nothing."""
+    monkeypatch.setattr(library, "drop", lambda x, p: x)
+    attention = MultiHeadAttention(6, 3, dropout=0.3)
+    q, k, v = torch.randn(2, 3, q_len, 2), *torch.randn(2, 2, 3, 7, 2)
+    mask = torch.rand(2, 1, q_len, 7) > 0.5
+    mask[0, 0, 0] = False
+    for allowed in (mask, None):
+        expected, _ = scaled_dot_product_attention(q, k, v, allowed)
+        for mode in (True, False):
+            close(attend(attention.train(mode), q, k, v, allowed), expected)
+
+
+def test_attention_drops_its_share_of_weights():
+    """All values are 1, so a query's output is the sum of the weights that are left."""
+    attention = MultiHeadAttention(6, 3, dropout=0.3)
+    q, k, v = torch.zeros(4, 3, 50, 2), torch.zeros(4, 3, 40, 2), torch.ones(4, 3, 40, 2)
+    left = attend(attention, q, k, v, None)
+    assert left.mean() == pytest.approx(1.0, abs=0.02)
+    assert left[..., 0].var() == pytest.approx(0.3 / 0.7 / 40, rel=0.2)
+    assert torch.equal(attend(attention.eval(), q, k, v, None), v.mean(dim=2, keepdim=True).expand_as(q))
 
 
 def test_all_dropouts_are_replaced():
