@@ -4,14 +4,14 @@ python benchmarks/translation.py systems     # ours, torch.nn.Transformer, Huggi
 python benchmarks/translation.py splits      # split by integration, split at random, and English to Turkish
 
 All are trained by the same loop on the same batches with one thread, the systems in turn, a few steps each, so that
-a busy machine slows them alike. Time is CPU time. Each part replaces its part of the file
-`transformer_lib/recipes/translate/comparison.json`.
+a busy machine slows them alike. Time is CPU time. What a seed gave is written when it has ended, to
+`transformer_lib/recipes/translate/comparison.json`; the same command goes on after the last one there. A seed takes
+about half an hour.
 """
 
 import argparse
 import json
 import platform
-import statistics
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +21,7 @@ import transformers
 from torch import Tensor, nn
 
 from transformer_lib.batching import TokenBatches, pad_sequences
+from transformer_lib.checkpoint import write_atomically
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import sentences
 from transformer_lib.decoding import greedy_decode
@@ -178,43 +179,38 @@ def trainer_of(kind, task: Translate, seed: int, steps: int, norm_first: bool) -
     return Trainer(model, batches, rate=lambda step: cosine_rate(step, 1e-3, steps // 8, steps), smoothing=0.1)
 
 
-def compare_systems(steps: int, seeds: int) -> list[dict]:
-    """Train the three in turn, for each seed; all post-norm, which is all that Marian has."""
+def compare_systems(steps: int, seed: int) -> list[dict]:
+    """Train the three in turn; all post-norm, which is all that Marian has."""
     task, rows = Translate(), []
-    for seed in range(seeds):
-        trainers = {kind.__name__: trainer_of(kind, task, seed, steps, False) for kind in (Ours, Torch, Marian)}
-        seconds = dict.fromkeys(trainers, 0.0)
-        for stop in [*range(TURN, steps, TURN), steps]:
-            for name, trainer in trainers.items():
-                seconds[name] += spent(trainer.fit, stop)[1]
+    trainers = {kind.__name__: trainer_of(kind, task, seed, steps, False) for kind in (Ours, Torch, Marian)}
+    seconds = dict.fromkeys(trainers, 0.0)
+    for stop in [*range(TURN, steps, TURN), steps]:
         for name, trainer in trainers.items():
-            answers, decoding = translations(trainer.model, task)
-            rows.append(
-                {
-                    "system": name,
-                    "seed": seed,
-                    "parameters": sum(p.numel() for p in trainer.model.parameters()),
-                    "loss": trainer.history[-1]["loss"],
-                    "train_seconds": seconds[name],
-                    "decode_seconds": decoding,
-                    **sentences.score(answers, task.split.test)._asdict(),
-                }
-            )
-            print(rows[-1], flush=True)
+            seconds[name] += spent(trainer.fit, stop)[1]
+    for name, trainer in trainers.items():
+        answers, decoding = translations(trainer.model, task)
+        rows.append(
+            {
+                "system": name,
+                "seed": seed,
+                "parameters": sum(p.numel() for p in trainer.model.parameters()),
+                "loss": trainer.history[-1]["loss"],
+                "train_seconds": seconds[name],
+                "decode_seconds": decoding,
+                **sentences.score(answers, task.split.test)._asdict(),
+            }
+        )
     return rows
 
 
-def compare_splits(steps: int, seeds: int) -> list[dict]:
+def compare_splits(steps: int, seed: int) -> list[dict]:
     """Train the library's model, pre-norm, on each split and language, in turn."""
     rows = []
-    for seed in range(seeds):
-        tasks = {name: TASKS[name]() for name in ("translate", "translate_random", "translate_turkish")}
-        for name, task in tasks.items():
-            trainer = trainer_of(Ours, task, seed, steps, True)
-            seconds = spent(trainer.fit, steps)[1]
-            scores = task.examine(trainer.model)
-            rows.append({"task": name, "seed": seed, "train_seconds": seconds, **scores})
-            print(rows[-1], flush=True)
+    for name in ("translate", "translate_random", "translate_turkish"):
+        task = TASKS[name]()
+        trainer = trainer_of(Ours, task, seed, steps, True)
+        seconds = spent(trainer.fit, steps)[1]
+        rows.append({"task": name, "seed": seed, "train_seconds": seconds, **task.examine(trainer.model)})
     return rows
 
 
@@ -222,25 +218,26 @@ def main() -> None:
     """Run one part and write its rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("systems", "splits"))
-    parser.add_argument("--steps", type=int, help="steps of each training (default: 600 for systems, 3000 for splits)")
-    parser.add_argument("--seeds", type=int, help="seeds (default: 3 for systems, 1 for splits)")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of each training (default: 2000)")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds (default: 3)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="enable_nested_tensor|The PyTorch API of nested tensors")
-    steps = options.steps or (800 if options.part == "systems" else 3000)
-    seeds = options.seeds or (3 if options.part == "systems" else 1)
-    results = json.loads(options.out.read_text()) if options.out.exists() else {}
-    rows = {"systems": compare_systems, "splits": compare_splits}[options.part](steps, seeds)
     versions = {"python": platform.python_version(), "torch": torch.__version__}
     versions["transformers"] = transformers.__version__
-    results[options.part] = {"steps": steps, "sizes": SIZES, "threads": 1, "versions": versions, "rows": rows}
-    options.out.write_text(json.dumps(results, indent=1) + "\n")
-    if options.part == "systems":
-        for name in ("Ours", "Torch", "Marian"):
-            mine = [row for row in rows if row["system"] == name]
-            means = {key: statistics.mean(row[key] for row in mine) for key in ("bleu", "train_seconds")}
-            print(name, {key: round(value, 3) for key, value in means.items()})
+    about = {"steps": options.steps, "sizes": SIZES, "threads": 1, "versions": versions}
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    part = results.setdefault(options.part, {**about, "rows": []})
+    if {key: part[key] for key in about} != about:
+        raise SystemExit(f"{options.out} was written with other settings or versions; move it away")
+    for seed in range(options.seeds):
+        if any(row["seed"] == seed for row in part["rows"]):
+            continue
+        part["rows"] += {"systems": compare_systems, "splits": compare_splits}[options.part](options.steps, seed)
+        write_atomically((json.dumps(results, indent=1) + "\n").encode(), options.out)
+    for row in part["rows"]:
+        print(row)
 
 
 if __name__ == "__main__":
