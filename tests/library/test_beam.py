@@ -29,6 +29,7 @@ def written(row: torch.Tensor) -> list[int]:
     return [token for token in row.tolist() if token != 0]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_beam_of_one_is_greedy(seed, norm_first):
@@ -39,6 +40,7 @@ def test_a_beam_of_one_is_greedy(seed, norm_first):
         assert torch.equal(answers, greedy)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_a_beam_that_drops_nothing_is_an_exhaustive_search(alpha):
     longest, lengths = 4, set()
@@ -95,6 +97,7 @@ def test_an_answer_is_no_wider_than_itself(monkeypatch):
     assert beam_search(lively_model(0), SRC_IDS[:1], **options).tolist() == [[2]]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("beam_size", [2, 5])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_company_change_nothing(seed, beam_size):
@@ -141,6 +144,7 @@ def test_fewer_answers_than_places():
     assert (found.scores[~real] == -torch.inf).all()
 
 
+@pytest.mark.no_cover
 def test_a_wider_beam_finds_no_worse_here():
     """Not a law (a wide beam may lose a beginning that a narrow one keeps), but so with these models, on average."""
     means = [
@@ -169,6 +173,7 @@ def test_penalty():
         gnmt_penalty(-3, 1.0)
 
 
+@pytest.mark.no_cover
 def test_a_penalty_prefers_longer_answers():
     lengths = [
         sum(

@@ -133,6 +133,7 @@ model.save("model.pt")
 """
 
 
+@pytest.mark.no_cover
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only Unix kills a process so")
 def test_a_kill_before_the_renaming_leaves_the_old_file(tmp_path: Path) -> None:
     tiny_model().save(tmp_path / "model.pt")

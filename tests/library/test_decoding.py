@@ -13,6 +13,7 @@ from transformer_lib.sampling import sample_decode
 from transformer_lib.transformer import Transformer
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_batch_change_nothing(seed, norm_first):

@@ -95,6 +95,7 @@ def test_the_mistake_is_seen(found, kind):
     assert max(abs(a - b) for a, b in zip(found[0][kind]["mistake"], losses(trainer()), strict=True)) > 1e-3
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_go_on_from_one_and_one_from_two(found, folder, alone, kind):
     straight = trainer()

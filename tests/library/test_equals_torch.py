@@ -80,6 +80,7 @@ def test_stacks(norm_first: bool, activation: str) -> None:
     conformance.check_stacks(norm_first, activation)
 
 
+@pytest.mark.no_cover
 @both_norms
 @pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("share", [False, True], ids=["two vocabularies", "one vocabulary"])

@@ -105,6 +105,7 @@ def test_encoder_to_torch(norm_first: bool, activation, training: bool) -> None:
     same_values(ours.layers[0], from_torch(to_torch(ours.layers[0])))
 
 
+@pytest.mark.no_cover
 @in_float64()
 @both_norms
 @activations

@@ -157,6 +157,7 @@ all_models = pytest.mark.parametrize("name", MODELS)
 # Equal, from memory
 
 
+@pytest.mark.no_cover
 @in_float64()
 @pytest.mark.parametrize("share", [True, False], ids=["one vocabulary", "two vocabularies"])
 @pytest.mark.parametrize("tie", [True, False], ids=["tied", "untied"])

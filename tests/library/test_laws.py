@@ -79,6 +79,7 @@ def id_pairs(draw, low: int = 1, high: int = 7) -> tuple[Tensor, Tensor]:
 # The laws hold for the library
 
 
+@pytest.mark.no_cover
 @given(model=models(), ids=id_pairs(), training=st.booleans())
 @examples
 def test_the_model_cannot_see_the_future(model: Transformer, ids: tuple, training: bool) -> None:
@@ -87,6 +88,7 @@ def test_the_model_cannot_see_the_future(model: Transformer, ids: tuple, trainin
     laws.causality(lambda tgt: model(src, tgt), tgt, (tgt + 1) % 7).require()
 
 
+@pytest.mark.no_cover
 @given(model=models(dropout=0.3), ids=id_pairs())
 @examples
 def test_not_even_in_training_with_dropout(model: Transformer, ids: tuple) -> None:
@@ -135,6 +137,7 @@ def test_more_padding_changes_nothing() -> None:
     close(model(src, F.pad(tgt, (0, 3)))[:, :TGT_LEN], logits)
 
 
+@pytest.mark.no_cover
 @given(model=models(), seq=st.integers(2, 7))
 @examples
 def test_the_encoder_sees_a_bag_until_it_is_given_positions(model: Transformer, seq: int) -> None:
@@ -153,6 +156,7 @@ def test_one_head_sees_a_bag_and_the_order_of_the_memory_is_not_seen() -> None:
     close(layer(x, memory[:, order], None, mask[..., order]), layer(x, memory, None, mask))
 
 
+@pytest.mark.no_cover
 @given(model=models(dropout=0.2), ids=id_pairs())
 @examples
 def test_a_sequence_alone_gives_what_it_gives_in_a_batch(model: Transformer, ids: tuple) -> None:
@@ -160,6 +164,7 @@ def test_a_sequence_alone_gives_what_it_gives_in_a_batch(model: Transformer, ids
     assert model.training
 
 
+@pytest.mark.no_cover
 @given(model=models(dropout=0.2), ids=id_pairs())
 @examples
 def test_the_cache_gives_what_the_full_pass_gives(model: Transformer, ids: tuple) -> None:

@@ -218,6 +218,7 @@ def test_the_distance_decides(d_model: int, max_len: int) -> None:
     laws.distance_decides(double, tolerance=1e-6).require()
 
 
+@pytest.mark.no_cover
 def test_a_long_table_may_round_its_angles() -> None:
     d_model = 16
     p, i = torch.arange(5000.0)[:, None], torch.arange(0, d_model, 2)

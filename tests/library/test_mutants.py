@@ -12,6 +12,7 @@ from mistakes import EXHIBITS, MISTAKES, MUTANTS, Check, Claim, Mistake
 
 from transformer_lib import laws
 
+pytestmark = pytest.mark.no_cover
 ROOT = Path(__file__).parents[2]
 PAIRS = [(mistake, check) for mistake in MUTANTS for check in (*mistake.laws, *mistake.checks)]
 CHECKS = list(dict.fromkeys(check for _, check in PAIRS))

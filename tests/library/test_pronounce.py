@@ -93,6 +93,7 @@ def test_it_runs_as_a_program(monkeypatch, capsys):
     assert capsys.readouterr().out == f"{PHYSICS}\n"
 
 
+@pytest.mark.no_cover
 def test_the_packaged_model_is_small_and_as_good_as_it_says(model):
     assert pronounce.MODEL.stat().st_size < 7_000_000
     assert next(model.parameters()).dtype == torch.float32

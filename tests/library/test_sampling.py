@@ -34,6 +34,7 @@ def test_the_likeliest_by_hand():
     assert keep_top_k(torch.zeros(5), 2).isfinite().sum() == 2  # of equals, just so many
 
 
+@pytest.mark.no_cover
 @given(
     logits=st.lists(st.floats(-20, 20), min_size=1, max_size=12),
     p=st.floats(0.0, 1.0, exclude_min=True),
@@ -97,6 +98,7 @@ def test_the_limits_are_greedy(options):
         assert torch.equal(sample_decode(model, SRC_IDS, max_new_tokens=9, generator=chance(), **options), greedy)
 
 
+@pytest.mark.no_cover
 def test_the_cache_and_the_seed():
     for seed in range(4):
         model = lively_model(seed)

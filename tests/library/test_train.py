@@ -85,6 +85,7 @@ def test_a_run_leaves_a_folder(recipe, tmp_path, capsys):
         torch.testing.assert_close(weight, (a[name] + b[name]) / 2, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.no_cover
 def test_one_recipe_is_one_model_and_another_seed_another(recipe, tmp_path):
     for name in "ab":
         assert train.main(command(recipe, tmp_path / name)) == 0
@@ -95,6 +96,7 @@ def test_one_recipe_is_one_model_and_another_seed_another(recipe, tmp_path):
     assert log(tmp_path / "a") == log(tmp_path / "b") != log(tmp_path / "c")
 
 
+@pytest.mark.no_cover
 def test_a_run_that_was_killed_comes_to_the_same_model(recipe, tmp_path):
     assert train.main(command(recipe, tmp_path / "whole")) == 0
     script = f"""

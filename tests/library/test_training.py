@@ -184,6 +184,7 @@ def test_evaluation_counts_tokens_and_puts_the_mode_back():
     assert model.training
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_resume_is_bit_exact(tmp_path, dropout):
     straight = trainer(dropout, accumulate=2, smoothing=0.1)
@@ -221,6 +222,7 @@ KILLED = """
 """
 
 
+@pytest.mark.no_cover
 def test_resume_after_a_kill(tmp_path):
     path = tmp_path / "run.pt"
     code = textwrap.dedent(KILLED.format(tests=str(Path(__file__).parent), path=str(path)))

@@ -40,6 +40,7 @@ def test_lines_from_standard_input():
     assert len(done.stderr.splitlines()) == 2
 
 
+@pytest.mark.no_cover
 def test_packaged_model_is_small_and_good():
     assert translate.PACKAGED.stat().st_size < 700_000
     model = translate.load()
