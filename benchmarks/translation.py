@@ -5,8 +5,7 @@ python benchmarks/translation.py splits      # split by integration, split at ra
 
 All are trained by the same loop on the same batches with one thread, the systems in turn, a few steps each, so that
 a busy machine slows them alike. Time is CPU time. What a seed gave is written when it has ended, to
-`transformer_lib/recipes/translate/comparison.json`; the same command goes on after the last one there. A seed takes
-about half an hour.
+`transformer_lib/recipes/translate/comparison.json`; the same command goes on after the last one there.
 """
 
 import argparse
@@ -234,10 +233,10 @@ def main() -> None:
     for seed in range(options.seeds):
         if any(row["seed"] == seed for row in part["rows"]):
             continue
-        part["rows"] += {"systems": compare_systems, "splits": compare_splits}[options.part](options.steps, seed)
+        rows = {"systems": compare_systems, "splits": compare_splits}[options.part](options.steps, seed)
+        part["rows"] += rows
         write_atomically((json.dumps(results, indent=1) + "\n").encode(), options.out)
-    for row in part["rows"]:
-        print(row)
+        print(*rows, sep="\n", flush=True)
 
 
 if __name__ == "__main__":
