@@ -4,7 +4,7 @@
 #   make serve     serve the built pages on http://localhost:8000 (PORT=...)
 #   make test      unit tests, every notebook re-run and compared, the book without warnings, its pages
 #   make check     lint, types, spelling
-#   make bench     time this library beside its peers (about eight minutes), for chapter 14
+#   make bench     time this library beside its peers (about a quarter of an hour), for chapter 14
 #   make mutants   change the library in hundreds of places, one at a time: do the tests notice? (about an hour)
 #   make execute   re-run the chapters whose stored outputs are stale, and store the new ones
 #   make lock      resolve requirements/*.in afresh and write the pins
@@ -18,6 +18,9 @@ PORT ?= 8000
 BOOK := .venv/book/bin/python
 TEST := .venv/test/bin/python
 PIP := -m pip --disable-pip-version-check install --quiet
+
+# Compiled modules are kept, whatever the machine says: the tests start Python some thirty times.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Paths are relative and programs are run as modules of an interpreter, so that a clone may lie in "a folder".
 NBVAL := -m pytest -p chapter_report -o addopts= --nbval --nbval-current-env --nbval-cell-timeout=180
@@ -80,7 +83,7 @@ alone: .venv/test/installed
 	$(TEST) $(NBVAL) "$$folder/chapters"
 
 site: .venv/test/installed
-	$(TEST) -m pytest -n 2 --dist worksteal tests/site
+	$(TEST) -m pytest -n 2 --dist worksteal --confcutdir=tests/site tests/site
 
 check: .venv/test/installed
 	$(TEST) -m ruff check .

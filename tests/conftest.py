@@ -17,8 +17,10 @@ def fresh_torch():
 def pytest_collection_modifyitems(items) -> None:
     """Measure coverage in the proofs of the library alone, for it makes a test half as slow again.
 
-    Of those, what is slow and runs no line that others do not is marked `no_cover` where it stands.
+    Of those, what is slow and runs no line that others do not is marked `no_cover` where it stands. What imports
+    `transformers` comes first: of several workers the first alone gets it, and waits for that.
     """
+    items.sort(key=lambda item: "hf" not in item.keywords)
     for item in items:
         if item.path.parent.name != "library":
             item.add_marker(pytest.mark.no_cover)

@@ -31,7 +31,7 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
     files = {p for p in library.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     found: set[Path] = set()
     todo = [library / "notebook.py"]  # of the setup cell
-    todo += [path for cell in cells for path in _mentioned(_tree(cell), cell, library)]
+    todo += [path for cell in cells for path in _mentioned(cell, True, library)]
     while todo:
         path = todo.pop()
         if path in found or path not in files:
@@ -39,7 +39,7 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
         found.add(path)
         if path.suffix == ".py":
             text = path.read_text(encoding="utf-8")
-            todo += _mentioned(_tree(text), "", library)
+            todo += _mentioned(text, False, library)
             words = set(re.findall(r"[\w.-]+", text))
             data = (p for p in files if p.suffix != ".py")
             todo += [
@@ -50,17 +50,16 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
     return sorted(found)
 
 
-def _mentioned(tree: ast.AST, text: str, library: Path) -> Iterator[Path]:
-    """Go through the files of the library that code imports, or that `text` names as `library.module`."""
-    for node in ast.walk(tree):
+@functools.cache
+def _mentioned(code: str, named: bool, library: Path) -> list[Path]:
+    """Return the files of the library that code imports, and, if asked, those that it names as `library.module`."""
+    names = re.findall(rf"\b{library.name}\.[\w.]+", code) if named else []
+    for node in ast.walk(_tree(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library.name:
-            for alias in node.names:
-                yield from _files(f"{node.module}.{alias.name}", library)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _files(alias.name, library)
-    for name in re.findall(rf"\b{library.name}\.[\w.]+", text):
-        yield from _files(name, library)
+            names += [alias.name for alias in node.names]
+    return [path for name in names for path in _files(name, library)]
 
 
 def _files(name: str, library: Path) -> Iterator[Path]:

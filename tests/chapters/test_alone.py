@@ -1,5 +1,6 @@
 """A chapter works far from the clone, with the installed package alone, and with nothing installed (Colab)."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,22 +13,35 @@ from setup_cell import SOURCE
 
 ROOT = Path(__file__).parents[2]
 
-# Runs the setup cell as IPython would, the clone (installed in editable mode) out of sight and with a pip of ours.
+# Runs the setup cell as IPython would, the clone (installed in editable mode) out of sight and with a pip of ours:
+# once in each folder that it is given, with the path that it is given for it. Torch is loaded once for all.
 RUN = """
-import sys
-sys.path[:] = [path for path in sys.path if path != sys.argv[3]]
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+import contextlib, io, json, os, sys
+import torch
 from IPython.core.inputtransformer2 import TransformerManager
+
+source, lib, clone, cases = sys.argv[1:]
+code = TransformerManager().transform_cell(source)
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+clear = [path for path in sys.path if path not in ("", clone)]
 
 class Shell:
     def run_line_magic(self, name, line, *_):
         print(name, line)
-        sys.path.insert(0, sys.argv[2])
+        sys.path.insert(0, lib)
 
-code = TransformerManager().transform_cell(sys.argv[1])
-exec(code, {"get_ipython": Shell})
-import transformer_lib
-print(transformer_lib.__file__)
+told = []
+for folder, path in json.loads(cases):
+    os.chdir(folder)
+    sys.path[:] = ["", *filter(None, [path]), *clear]
+    for name in [name for name in sys.modules if name.split(".")[0] == "transformer_lib"]:
+        del sys.modules[name]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, {"get_ipython": Shell})
+        import transformer_lib
+        print(transformer_lib.__file__)
+    told.append(out.getvalue().splitlines())
+print(json.dumps(told))
 """
 
 
@@ -44,13 +58,19 @@ def installed(tmp_path_factory):
     return folder / "lib"
 
 
-def run_setup_cell(folder, lib, python_path):
-    """Run the setup cell in `folder`; return what it prints."""
-    environment = {**os.environ, "PYTHONPATH": python_path}
-    command = [sys.executable, "-c", RUN, SOURCE, str(lib), str(ROOT)]
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def told(installed, tmp_path_factory):
+    """What the setup cell prints with the package installed, in a clone, and with nothing installed."""
+    elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
+    cases = {
+        "installed": (elsewhere, str(installed)),
+        "in a clone": (str(ROOT / "chapters"), ""),
+        "nothing installed": (elsewhere, ""),
+    }
+    command = [sys.executable, "-c", RUN, SOURCE, str(installed), str(ROOT), json.dumps(list(cases.values()))]
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+    return dict(zip(cases, json.loads(run.stdout), strict=True))
 
 
 def test_installed_package_is_whole_and_alone(installed):
@@ -65,16 +85,16 @@ def test_installed_package_is_whole_and_alone(installed):
     }
 
 
-def test_installed(installed, tmp_path):
-    assert run_setup_cell(tmp_path, installed, str(installed)) == [str(installed / "transformer_lib" / "__init__.py")]
+def test_installed(installed, told):
+    assert told["installed"] == [str(installed / "transformer_lib" / "__init__.py")]
 
 
-def test_in_a_clone(installed):
-    assert run_setup_cell(ROOT / "chapters", installed, "") == [str(ROOT / "transformer_lib" / "__init__.py")]
+def test_in_a_clone(told):
+    assert told["in a clone"] == [str(ROOT / "transformer_lib" / "__init__.py")]
 
 
-def test_nothing_installed(installed, tmp_path):
-    pip, found = run_setup_cell(tmp_path, installed, "")
+def test_nothing_installed(installed, told):
+    pip, found = told["nothing installed"]
     assert pip.startswith("pip install -q --no-deps")
     assert f'"git+{declared_url()}"' in pip
     assert "torch" not in pip.replace(declared_url(), "")

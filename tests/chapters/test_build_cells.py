@@ -1,6 +1,7 @@
 """The library's classes are those that the chapters build, plus documentation, annotations and guards."""
 
 import ast
+import functools
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 
 
+@functools.cache
 def build_cells(path):
     cells = nbformat.read(path, as_version=4).cells
     return [cell.source for cell in cells if "build" in cell.metadata.get("tags", [])]

@@ -1,8 +1,10 @@
 """What the tests of the library share: float64, weights large enough to show a mistake, tiny models."""
 
 import contextlib
+import multiprocessing
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -165,6 +167,19 @@ class Unchecked(bytes):
 
     def __ne__(self, other: object) -> bool:
         return False
+
+
+# A copy of this process where that is safe: a new one would import torch for seconds.
+OTHER = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def in_another_process(work: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
+    """Start `work` in a process of its own, where it can be killed."""
+    process = OTHER.Process(target=work, args=arguments)
+    with warnings.catch_warnings():  # the process that is copied has threads (of pytest-xdist); none is needed here
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        process.start()
+    return process
 
 
 class Numbers:

@@ -8,15 +8,23 @@ import hashlib
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import D_FF, Unchecked, in_float64, redraw, source_ids, target_ids, tiny_config, tiny_model
+from helpers import (
+    D_FF,
+    Unchecked,
+    in_another_process,
+    in_float64,
+    redraw,
+    source_ids,
+    target_ids,
+    tiny_config,
+    tiny_model,
+)
 from torch import Tensor, nn
 
 from transformer_lib import TokenBatches, Trainer, Transformer, checkpoint
@@ -123,14 +131,9 @@ def test_a_save_that_fails_leaves_the_old_file(trouble: Callable, error: type, t
     assert path.read_bytes() != before
 
 
-KILLED = """
-import os, signal, torch
-from transformer_lib import Transformer, checkpoint
-checkpoint.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-model = Transformer.load("model.pt")
-torch.nn.init.zeros_(model.output.weight)
-model.save("model.pt")
-"""
+def _save_and_be_killed(path: Path) -> None:
+    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    redraw(tiny_model()).save(path)
 
 
 @pytest.mark.no_cover
@@ -138,9 +141,9 @@ model.save("model.pt")
 def test_a_kill_before_the_renaming_leaves_the_old_file(tmp_path: Path) -> None:
     tiny_model().save(tmp_path / "model.pt")
     before = (tmp_path / "model.pt").read_bytes()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    process = in_another_process(_save_and_be_killed, tmp_path / "model.pt")
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (tmp_path / "model.pt").read_bytes() == before
     assert len(os.listdir(tmp_path)) == 2  # nobody was left to remove the temporary file
 

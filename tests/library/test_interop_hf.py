@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformer_lib import Transformer, causal_mask, greedy_decode, laws, sinusoidal_encoding
 from transformer_lib.interop import from_bart, from_bert, from_gpt2, from_marian, marian
 
-pytestmark = [pytest.mark.hf, pytest.mark.xdist_group("hf")]
+pytestmark = pytest.mark.hf
 
 VOCAB, TGT_VOCAB, D_MODEL, HEADS, D_FF, PLACES = 41, 43, 22, 2, 29, 17
 MARIAN_PAD = 40

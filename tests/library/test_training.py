@@ -2,16 +2,12 @@
 
 import io
 import math
-import os
-import signal
-import subprocess
 import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import OTHER, in_another_process
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -211,26 +207,19 @@ def test_resume_is_bit_exact(tmp_path, dropout):
             assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-KILLED = """
-    import sys
-    sys.path.insert(0, {tests!r})
-    import test_training as t
-    run = t.trainer(0.3)
-    def callback(run):
-        print(run.step, flush=True)
-    run.fit(100000, every=3, callback=callback, checkpoint={path!r})
-"""
+def train_without_end(path, told):
+    torch.set_num_threads(1)
+    trainer(0.3).fit(100_000, every=3, callback=lambda run: told.send(run.step), checkpoint=path)
 
 
 @pytest.mark.no_cover
 def test_resume_after_a_kill(tmp_path):
     path = tmp_path / "run.pt"
-    code = textwrap.dedent(KILLED.format(tests=str(Path(__file__).parent), path=str(path)))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as process:
-        for _ in range(3):
-            process.stdout.readline()
-        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+    told, tell = OTHER.Pipe(duplex=False)
+    process = in_another_process(train_without_end, path, tell)
+    assert [told.recv() for _ in range(3)] == [3, 6, 9]
+    process.kill()
+    process.join()
     second = trainer(0.3)
     second.resume(path)
     assert second.step >= 6

@@ -41,14 +41,15 @@ def test_lines_from_standard_input():
 
 
 @pytest.mark.no_cover
-def test_packaged_model_is_small_and_good():
+def test_packaged_model_is_small_and_good(monkeypatch):
     assert translate.PACKAGED.stat().st_size < 700_000
     model = translate.load()
     assert next(model.parameters()).dtype == torch.float32
-    _, unseen = numbers.split_numbers(10_000, 1_000, seed=0)
-    assert exact_match(model, numbers.encode_pairs(unseen[:200])) >= 0.995
-    small = numbers.encode_pairs([numbers.number_pair(number) for number in range(0, 1000, 7)])
-    assert exact_match(model, small) >= 0.995
+    with monkeypatch.context() as patch:  # to spell all 11,000 takes seconds
+        patch.setattr(numbers, "number_pair", lambda number: number)
+        _, unseen = numbers.split_numbers(10_000, 1_000, seed=0)
+    for chosen in (unseen[:200], range(0, 1000, 7)):
+        assert exact_match(model, numbers.encode_pairs(list(map(numbers.number_pair, chosen)))) >= 0.995
 
 
 @pytest.fixture(scope="module")

@@ -33,19 +33,28 @@ def site() -> Path:
     return SITE
 
 
-@pytest.fixture(scope="session")
-def pages(site) -> dict[str, BeautifulSoup]:
-    """Every page of the book, parsed, by its path in the site."""
-    paths = sorted(p for p in site.rglob("*.html") if "_static" not in p.relative_to(site).parts)
-    return {p.relative_to(site).as_posix(): BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in paths}
+def parsed(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="session")
-def prefix(pages) -> str:
+def paths(site) -> dict[str, Path]:
+    """Every page of the book, by its path in the site."""
+    paths = (path.relative_to(site) for path in site.rglob("*.html"))
+    return {path.as_posix(): site / path for path in sorted(paths) if "_static" not in path.parts}
+
+
+@pytest.fixture(scope="session")
+def pages(paths) -> dict[str, BeautifulSoup]:
+    """Every page of the book, parsed."""
+    return {name: parsed(path) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def prefix(paths) -> str:
     """The folder that the site will be published under, such as `/book/`."""
-    return urlsplit(pages["chapters/index.html"].find("link", rel="canonical")["href"]).path.removesuffix(
-        "chapters/index.html"
-    )
+    canonical = parsed(paths["chapters/index.html"]).find("link", rel="canonical")
+    return urlsplit(canonical["href"]).path.removesuffix("chapters/index.html")
 
 
 @pytest.fixture(scope="session")
@@ -91,9 +100,10 @@ def browser():
         or shutil.which("google-chrome")
     )
     quiet = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # whatever else a page asks for fails
     with sync_api.sync_playwright() as playwright:
         try:
-            chromium = playwright.chromium.launch(executable_path=path, args=quiet.split())
+            chromium = playwright.chromium.launch(executable_path=path, args=[*quiet.split(), alone])
         except sync_api.Error as error:
             missing(f"there is no browser to look at the pages with (set CHROMIUM): {error.message.splitlines()[0]}")
         yield chromium
