@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from transformer_lib._checks import check_model, check_type, shown
 from transformer_lib.batching import Batch, TokenBatches
+from transformer_lib.fast import FastTransformer
 from transformer_lib.loss import token_loss
 from transformer_lib.progress import leads
 from transformer_lib.resuming import random_state, set_random_state
@@ -93,8 +94,13 @@ def shard(model: Transformer, policy: MixedPrecisionPolicy | None = None) -> Non
     Args:
         model: on its device, and the same in all processes; changed in place.
         policy: types of numbers in which to compute and to send gradients; by default those of the weights.
+
+    Raises:
+        ValueError: if it is no `Transformer`, or the `FastTransformer` of chapter 14.
     """
     check_type("model", model, Transformer)
+    if isinstance(model, FastTransformer):
+        raise ValueError("FSDP fetches the weights of layers that are called; a FastTransformer calls only their parts")
     mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
     for part in (*model.encoder.layers, *model.decoder.layers, model):  # inner ones first: each is gathered by itself
         fully_shard(part, mesh=mesh, mp_policy=policy or MixedPrecisionPolicy())

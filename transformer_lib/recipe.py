@@ -9,7 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from transformer_lib._checks import check_count, check_number, check_path, check_positive, check_probability, shown
+from transformer_lib._checks import (
+    check_count,
+    check_number,
+    check_path,
+    check_positive,
+    check_probability,
+    check_type,
+    shown,
+)
 from transformer_lib.config import TransformerConfig
 
 PACKAGED = Path(__file__).parent / "recipes"
@@ -17,7 +25,7 @@ PACKAGED = Path(__file__).parent / "recipes"
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights are moved: see `Trainer` and `cosine_rate`."""
+    """How the weights are moved: see `Trainer` and `cosine_rate`; `fast` takes the `FastTransformer` of chapter 14."""
 
     steps: int
     batch_tokens: int
@@ -25,12 +33,14 @@ class Training:
     warmup: int
     smoothing: float = 0.0
     weight_decay: float = 0.01
+    fast: bool = False  # the same numbers in less time, but for dropout, which drops others
 
     def __post_init__(self) -> None:
         check_positive(steps=self.steps, batch_tokens=self.batch_tokens, warmup=self.warmup)
         check_number("peak_rate", self.peak_rate)
         check_probability("smoothing", self.smoothing)
         check_number("weight_decay", self.weight_decay, zero=True)
+        check_type("fast", self.fast, bool)
         if self.warmup >= self.steps:
             raise ValueError(f"warmup ({self.warmup}) must be below steps ({self.steps})")
 

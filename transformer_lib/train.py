@@ -26,6 +26,7 @@ from matplotlib import pyplot as plt
 from transformer_lib.averaging import average_weights
 from transformer_lib.batching import TokenBatches
 from transformer_lib.checkpoint import write_atomically
+from transformer_lib.fast import FastTransformer
 from transformer_lib.packing import pack, unpack
 from transformer_lib.plotting import draw_lines, new_figure
 from transformer_lib.progress import leads
@@ -58,7 +59,8 @@ class Run:
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         training = recipe.training
-        self.model = Transformer(recipe.config(task.src_vocab_size, task.tgt_vocab_size)).to(device)
+        kind = FastTransformer if training.fast and parallel != "fsdp" else Transformer  # see `shard`
+        self.model = kind(recipe.config(task.src_vocab_size, task.tgt_vocab_size)).to(device)
         batches = TokenBatches(task.train_pairs(), batch_tokens=training.batch_tokens, seed=recipe.seed)
         options = {
             "rate": lambda step: cosine_rate(step, training.peak_rate, training.warmup, training.steps),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import Numbers
+from helpers import Numbers, tiny_config
 from test_train import RECIPE, log
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from workers import CASES, KINDS, PAIRS, STEPS, gradient, losses, model, trainer, weights
@@ -18,6 +18,7 @@ from transformer_lib import sharded, tasks, train
 from transformer_lib.batching import TokenBatches
 from transformer_lib.distributed import ParallelTrainer, deal, leads, meet, processes, shard
 from transformer_lib.evaluation import evaluate
+from transformer_lib.fast import FastTransformer
 from transformer_lib.loss import token_loss
 from transformer_lib.packing import unpack
 
@@ -33,18 +34,17 @@ def folder(tmp_path_factory):
         for kind in KINDS:
             trainer(ParallelTrainer, parallel=kind).fit(4, checkpoint=folder / f"{kind}_of_one.pt")
     here = Path(__file__).parent
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    command += ["--nproc-per-node=2", str(here / "workers.py"), str(folder)]
+    command = [sys.executable, str(here / "workers.py"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{here}"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as torchrun:
+    ) as agent:
         try:
-            told, _ = torchrun.communicate(timeout=150)
+            told, _ = agent.communicate(timeout=150)
         except subprocess.TimeoutExpired:
-            torchrun.terminate()  # it ends those that it started
+            agent.terminate()  # it ends those that it started
             raise
-    assert torchrun.returncode == 0, told
+    assert agent.returncode == 0, told
     (folder / "told.txt").write_text(told)
     return folder
 
@@ -206,6 +206,12 @@ def test_only_the_first_process_gets_the_model(alone, kind, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert not leads()
     assert trainer(ParallelTrainer, parallel=kind).whole() is None
+
+
+def test_the_quick_form_is_not_sharded(alone):
+    """It would fail in the middle of a step, about tensors that do not mix."""
+    with pytest.raises(ValueError, match="a FastTransformer calls only their parts"):
+        shard(FastTransformer(tiny_config()))
 
 
 def test_processes_meet_where_there_are_others(alone):

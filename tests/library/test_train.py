@@ -1,27 +1,24 @@
 """Training by a recipe: one recipe, one model; stopped and gone on with; and the pieces it is made of."""
 
 import json
-import os
 import runpy
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import Numbers, tiny_model
+from helpers import Numbers, in_another_process, tiny_model
 
 from transformer_lib import tasks, train
 from transformer_lib.averaging import average_weights
 from transformer_lib.data.pronunciation import Entry, Split
 from transformer_lib.distributed import processes
+from transformer_lib.fast import FastTransformer
 from transformer_lib.packing import pack, unpack
 from transformer_lib.recipe import PACKAGED, read_recipe
 from transformer_lib.transformer import Transformer
 
-ROOT = Path(__file__).parents[2]
 RECIPE = """
 task = "pronounce"
 seed = 3
@@ -96,24 +93,27 @@ def test_one_recipe_is_one_model_and_another_seed_another(recipe, tmp_path):
     assert log(tmp_path / "a") == log(tmp_path / "b") != log(tmp_path / "c")
 
 
+class SlowNumbers(Numbers):
+    def measure(self, model):
+        time.sleep(0.5)
+        return super().measure(model)
+
+
+def train_slowly(arguments):
+    tasks.TASKS["pronounce"] = SlowNumbers
+    train.main(arguments)
+
+
 @pytest.mark.no_cover
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="only Unix kills a process so")
 def test_a_run_that_was_killed_comes_to_the_same_model(recipe, tmp_path):
     assert train.main(command(recipe, tmp_path / "whole")) == 0
-    script = f"""
-import sys, time
-sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
-from helpers import Numbers
-from test_train import tasks, train
-tasks.TASKS["pronounce"] = Numbers
-Numbers.measure = lambda self, model, measure=Numbers.measure: (time.sleep(0.5), measure(self, model))[1]
-sys.exit(train.main({command(recipe, tmp_path / "killed")!r}))
-"""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
-    while not (tmp_path / "killed" / "checkpoint.pt").exists() and process.poll() is None:
+    process = in_another_process(train_slowly, command(recipe, tmp_path / "killed"))
+    while not (tmp_path / "killed" / "checkpoint.pt").exists() and process.is_alive():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     assert train.main(command(recipe, tmp_path / "killed")) == 0
     whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
@@ -125,6 +125,21 @@ def test_a_finished_run_is_not_run_again(recipe, tmp_path, monkeypatch):
     assert train.main(command(recipe, tmp_path / "a")) == 0
     monkeypatch.setattr(train.Trainer, "train_step", None)
     assert train.main(command(recipe, tmp_path / "a")) == 0
+
+
+def test_the_quick_form_trains_to_the_same_model(recipe, tmp_path):
+    """But for dropout, which drops others; and FSDP, which fetches the weights of layers that are called, has none."""
+    recipe.write_text(RECIPE.replace("dropout = 0.1", "dropout = 0.0"))
+    fast = tmp_path / "fast.toml"
+    fast.write_text(recipe.read_text().replace("steps = 9", "steps = 9\nfast = true"))
+    for parallel, quick in ((None, True), ("ddp", True), ("fsdp", False)):
+        with processes():
+            run = train.Run(read_recipe(fast), Numbers(), tmp_path / "none", "cpu", parallel)
+        assert isinstance(run.model, FastTransformer) == quick
+    for path in (recipe, fast):
+        assert train.main(command(path, tmp_path / path.stem)) == 0
+    for one, other in zip(log(tmp_path / "mine"), log(tmp_path / "fast"), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
 
 
 def test_as_a_program(monkeypatch, capsys):
@@ -183,7 +198,8 @@ def test_a_process_that_does_not_lead_writes_nothing_and_says_nothing(recipe, tm
         ("steps = 9", "steps = 2", r"warmup \(2\) must be below steps \(2\)"),
         ("steps = 9", "steps = 0", "steps must be a whole number of at least 1, got 0"),
         ("steps = 9", "", "training lacks steps$"),
-        ("steps = 9", "steps = 9\nfast = true", "training has the unknown fast$"),
+        ("steps = 9", "steps = 9\nquick = true", "training has the unknown quick$"),
+        ("steps = 9", "steps = 9\nfast = 1", "fast must be a bool, got 1"),
         ("smoothing = 0.1", "smoothing = 1.0", "smoothing must be at least 0 and below 1, got 1.0"),
         ("peak_rate = 1e-2", "peak_rate = -1", "peak_rate must be above 0, got -1"),
         ("measure = 4", "measure = 5", r"measure \(5\) must be a multiple of every \(2\)"),

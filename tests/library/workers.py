@@ -1,4 +1,8 @@
-"""What two processes do for `test_distributed.py`: started by torchrun, they leave what they found in a folder."""
+"""What two processes do for `test_distributed.py`: started as by torchrun, they leave what they found in a folder.
+
+Chapter 15 runs the command `torchrun` itself. Here its agent is called from Python, so that both processes can be
+copies of this one where that is safe: each import of torch takes seconds.
+"""
 
 import json
 import sys
@@ -6,7 +10,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers import Numbers, redraw, tiny_config
+from helpers import OTHER, Numbers, redraw, tiny_config
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from transformer_lib import tasks, train
 from transformer_lib.batching import TokenBatches
@@ -108,9 +113,9 @@ def commands(folder):
     assert train.main(command) == 2
 
 
-if __name__ == "__main__":
+def everything(folder):
+    """What each of the two processes does."""
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
     with processes(minutes=1):
         found = {kind: work(kind, folder) for kind in KINDS}
         everybodys = [None] * dist.get_world_size()
@@ -118,3 +123,17 @@ if __name__ == "__main__":
         if dist.get_rank() == 0:
             (folder / "found.json").write_text(json.dumps(everybodys))
         commands(folder)
+
+
+if __name__ == "__main__":
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=2,
+        run_id="two",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        start_method=OTHER.get_start_method(),
+    )
+    elastic_launch(config, everything)(Path(sys.argv[1]))

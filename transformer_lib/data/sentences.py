@@ -5,6 +5,7 @@ translated by its community; its notice is in `interface_text.NOTICE`, beside th
 `tools/extract_sentences.py` tells how it is made.
 """
 
+import functools
 import hashlib
 import lzma
 import re
@@ -70,6 +71,7 @@ def read_sentences(language: str = "german", path: str | Path = EXTRACT) -> list
     return [Sentence(row[0], row[1], row[column]) for row in rows if row[column]]
 
 
+@functools.cache  # each text is asked for at several places
 def bare(english: str) -> str:
     """Return a text without capitals, punctuation and placeholders, to find those that are almost the same."""
     return " ".join(re.findall(r"\w+", re.sub(r"\{.*?\}", " ", english).lower()))
