@@ -1,12 +1,13 @@
 """What every test starts from (the same seed, float32, one thread), and a table that the run ends with."""
 
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
 def fresh_torch():
     """Seed torch before each test, and undo what a test did to its defaults."""
+    import torch  # not above: the process that only hands out tests would load it too, for seconds
+
     torch.manual_seed(0)
     torch.set_num_threads(1)
     yield

@@ -9,13 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_mask, check_token_axes
+from transformer_lib._checks import check_mask, check_probability, check_token_axes
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.cache import DecoderCache, LayerCache
 from transformer_lib.config import TransformerConfig
 from transformer_lib.decoder import DecoderLayer
 from transformer_lib.encoder import EncoderLayer
-from transformer_lib.loss import token_loss
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.transformer import Transformer
 
@@ -191,16 +190,23 @@ class FastTransformer(Transformer):
         Args:
             src_ids: the sources.
             tgt_ids: the targets, from BOS to EOS.
-            smoothing: see `token_loss`; the logits of smoothed targets are kept all at once.
+            smoothing: see `token_loss`.
         """
+        check_probability("smoothing", smoothing)
         check_token_axes("tgt_ids", tgt_ids)
         real = tgt_ids[:, 1:] != self.config.pad_id  # (batch, tgt_len - 1)
         x, rows = self._decode(src_ids, tgt_ids[:, :-1], real)
         wanted = tgt_ids[:, 1:].flatten()[rows.index]  # (n_real,)
+        x, weight, bias, pad_id = x[0], self.output.weight, self.output.bias, self.config.pad_id
+        total = F.linear_cross_entropy(x, weight, wanted, linear_bias=bias, reduction="sum", options=CHUNKS)
         if smoothing != 0.0:
-            return token_loss(self.output(x), wanted.unsqueeze(0), pad_id=self.config.pad_id, smoothing=smoothing)
-        weight, bias = self.output.weight, self.output.bias
-        total = F.linear_cross_entropy(x[0], weight, wanted, linear_bias=bias, reduction="sum", options=CHUNKS)
+            if len(weight) < 3:
+                raise ValueError(f"smoothing needs a vocabulary of at least 3 tokens, got {len(weight)}")
+            # The loss is linear in what is asked for, and a sum of logits is one product with the sum of their rows.
+            share = smoothing / (len(weight) - 2)
+            right = (x * weight[wanted]).sum() + bias[wanted].sum()
+            others = x.sum(dim=0) @ (weight.sum(dim=0) - weight[pad_id]) + len(x) * (bias.sum() - bias[pad_id])
+            total = total + (smoothing + share) * right - share * others
         return total, real.sum()
 
     def _decode(self, src_ids: Tensor, tgt_ids: Tensor, real: Tensor) -> tuple[Tensor, Rows]:

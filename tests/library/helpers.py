@@ -1,6 +1,7 @@
 """What the tests of the library share: float64, weights large enough to show a mistake, tiny models."""
 
 import contextlib
+import functools
 import multiprocessing
 import sys
 import warnings
@@ -187,6 +188,7 @@ class Numbers:
 
     src_vocab_size, tgt_vocab_size = 33, 35
 
+    @functools.cache  # noqa: B019 (there are few of them)
     def train_pairs(self):
         return numbers.encode_pairs(numbers.number_pairs(60, seed=1))
 

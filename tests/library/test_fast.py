@@ -26,6 +26,14 @@ def twins(**changes):
     return plain, fast
 
 
+def test_smoothing_needs_a_token_to_share_with():
+    model = FastTransformer(tiny_config(tgt_vocab_size=2, pad_id=0, bos_id=0, eos_id=1))
+    with pytest.raises(ValueError, match="smoothing needs a vocabulary of at least 3 tokens, got 2"):
+        model.loss(torch.tensor([[3]]), torch.tensor([[0, 1]]), smoothing=0.1)
+    with pytest.raises(ValueError, match=r"smoothing must be at least 0 and below 1, got 1\.0"):
+        model.loss(torch.tensor([[3]]), torch.tensor([[0, 1]]), smoothing=1.0)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @in_float64()

@@ -1,5 +1,6 @@
 """The sentences: read whole, split without sharing, cut into pieces and joined again, scored as others score."""
 
+import functools
 import hashlib
 import json
 import lzma
@@ -21,10 +22,12 @@ from transformer_lib.decoding import greedy_decode
 from transformer_lib.packing import unpack
 from transformer_lib.recipe import PACKAGED
 
+read = functools.cache(s.read_sentences)
+
 
 @pytest.fixture(scope="module")
 def german():
-    return s.read_sentences()
+    return read("german")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def test_the_extract_as_it_was_made(german):
     assert len(german) == 50_390
     assert len({sentence.integration for sentence in german}) == 1_154
     assert german[1] == Sentence("abode", "Failed to connect", "Verbindung fehlgeschlagen")
-    turkish = s.read_sentences("turkish")
+    turkish = read("turkish")
     assert len(turkish) == 46_955
     assert all(all(sentence) for sentence in [*german, *turkish])
     assert TARGET == s.EXTRACT
@@ -115,7 +118,7 @@ def test_bare_texts():
 @pytest.mark.parametrize("split", [s.split_by_integration, s.split_at_random])
 @pytest.mark.parametrize("language", s.LANGUAGES)
 def test_parts_share_nothing(split, language):
-    parts = split(s.read_sentences(language))
+    parts = split(read(language))
     seen = [{s.bare(sentence.english) for sentence in part} for part in parts]
     assert not seen[0] & seen[1]
     assert not seen[0] & seen[2]
@@ -238,7 +241,7 @@ def test_scores():
 
 @pytest.mark.parametrize("name", ["translate", "translate_random", "translate_turkish"])
 def test_the_tasks(monkeypatch, name):
-    few = s.read_sentences("turkish" if name.endswith("turkish") else "german")[:2500]
+    few = read("turkish" if name.endswith("turkish") else "german")[:2500]
     kind = tasks.TASKS[name]
     monkeypatch.setattr(tasks.sentences, "read_sentences", lambda language: few if language == kind.language else 1 / 0)
     monkeypatch.setattr(kind, "size", 600)
