@@ -60,7 +60,7 @@ test: unit notebooks alone book site
 
 # The second call checks the shapes that the library's annotations name, and runs what the measurement of the first
 # would slow down. The first runs all lines and branches of the library without it.
-SECOND := $(addprefix tests/library/test_,fuzz.py everywhere.py cache.py transformer.py)
+SECOND := $(addprefix tests/library/test_,everywhere.py fuzz.py cache.py transformer.py)
 
 unit: .venv/test/installed
 	$(TEST) -m pytest -n 2 --dist worksteal -k "not compile" --cov=transformer_lib --cov-branch --cov-fail-under=100 \
