@@ -82,6 +82,7 @@ alone: .venv/test/installed
 	&& PYTHONPATH="$$PWD/tools:$$folder/lib" BOOK_THREADS=2 GOMP_SPINCOUNT=20000 \
 	$(TEST) $(NBVAL) "$$folder/chapters"
 
+# Without what the other tests start from: the pages need no torch, which takes seconds to load.
 site: .venv/test/installed
 	$(TEST) -m pytest -n 2 --dist worksteal --confcutdir=tests/site tests/site
 

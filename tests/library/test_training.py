@@ -217,6 +217,7 @@ def test_resume_after_a_kill(tmp_path):
     path = tmp_path / "run.pt"
     told, tell = OTHER.Pipe(duplex=False)
     process = in_another_process(train_without_end, path, tell)
+    tell.close()  # the other's end is the last one: should it die, nobody waits for it
     assert [told.recv() for _ in range(3)] == [3, 6, 9]
     process.kill()
     process.join()
