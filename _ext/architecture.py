@@ -24,7 +24,7 @@ QUESTIONS = {
     11: ("11_decoding", "How do we make a sentence out of that?"),
     12: ("12_pronunciation", "How good is our Transformer at something that other people have measured too?"),
     13: ("13_translation", "What changes when the words are a language?"),
-    14: ("14_speed", "Where does the time go, and what need not be computed?"),
+    14: ("14_speed", "What need not be computed, and what is it worth to leave it out?"),
     15: ("15_more_than_one_machine", "How can several computers train one model, and come to the same result as one?"),
 }
 

@@ -18,7 +18,19 @@ from pathlib import Path
 import torch
 
 from benchmarks import memory
-from benchmarks.systems import PAD, TINY, Fast, Ours, Sizes, Torch, as_batch, available, make_batches, train_step
+from benchmarks.systems import (
+    PAD,
+    TINY,
+    Fast,
+    Ours,
+    Sizes,
+    Torch,
+    as_batch,
+    available,
+    make_batches,
+    sentence_lengths,
+    train_step,
+)
 from transformer_lib.data import numbers
 from transformer_lib.interop import to_torch
 
@@ -58,8 +70,9 @@ def sort_by_length(batches):
 
 
 def training(systems, sizes, lengths, repeats, device, number=2):
-    """Return target tokens per second of each system, on the same sentence pairs."""
+    """Return target tokens per second of each system, on the same sentence pairs; of some also sorted by length."""
     batches = [batch.to(device) for batch in make_batches(sizes, number, lengths)]
+    by_length = [batch.to(device) for batch in sort_by_length(batches)]
     tokens = sum(int((batch.tgt_ids[:, 1:] != PAD).sum()) for batch in batches)
 
     def job(system, batches):
@@ -67,8 +80,8 @@ def training(systems, sizes, lengths, repeats, device, number=2):
         return lambda: [train_step(system, batch, optimizer) for batch in batches]
 
     jobs = {system.name: job(system, batches) for system in systems}
-    ours = next(system for system in systems if type(system) is Ours)
-    jobs["this library, sorted by length"] = job(ours, [batch.to(device) for batch in sort_by_length(batches)])
+    sorters = [system for system in systems if isinstance(system, (Torch, Ours))]
+    jobs |= {f"{system.name}, sorted": job(system, by_length) for system in sorters}
     return {name: tokens / took for name, took in in_turns(jobs, repeats, device).items()}
 
 
@@ -148,8 +161,10 @@ def measure(sizes, *, repeats, steps, device, say):
     systems = [kind(sizes) for kind in available()]
     for system in systems:
         system.model.to(device)
-    for lengths in (sizes.lengths, tuple(min(length, sizes.lengths[1]) for length in RAGGED)):
-        name = f"training, {lengths[0]} to {lengths[1]} tokens, target tokens/s"
+    ragged = tuple(min(length, sizes.lengths[1]) for length in RAGGED)
+    drawn = {f"{low} to {high} tokens": (low, high) for low, high in (sizes.lengths, ragged)}
+    for what, lengths in (drawn | {"sentences of chapter 13": sentence_lengths(sizes.max_len - 1)}).items():
+        name = f"training, {what}, target tokens/s"
         say(name)
         tables[name] = training(systems, sizes, lengths, repeats, device)
     for system in systems:

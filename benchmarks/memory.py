@@ -19,7 +19,7 @@ def measure(name: str, sizes: Sizes, device: str = "cpu") -> list[float]:
     """Start a process, and return its megabytes for training and for decoding."""
     settings = json.dumps([dataclasses.asdict(sizes), device])
     command = [sys.executable, "-m", "benchmarks.memory", name, settings]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
 def resident(which: str) -> float:
@@ -61,11 +61,12 @@ def main() -> None:
     """Do both, and print the megabytes."""
     name, settings = sys.argv[1:]
     sizes, device = json.loads(settings)
+    sizes = Sizes(**{**sizes, "lengths": tuple(sizes["lengths"])})
     kind = next(kind for kind in available() if kind.name == name)
     for task in (train, decode):
         task(kind, TINY, device)  # loads what is loaded at first use
-    decoding = peak(lambda: decode(kind, Sizes(**sizes), device), device)
-    training = peak(lambda: train(kind, Sizes(**sizes), device), device)
+    decoding = peak(lambda: decode(kind, sizes, device), device)
+    training = peak(lambda: train(kind, sizes, device), device)
     print([round(training, 1), round(decoding, 1)])
 
 

@@ -16,9 +16,12 @@ from torch import nn
 
 from transformer_lib import Transformer, TransformerConfig, greedy_decode
 from transformer_lib.batching import Batch, pad_sequences
+from transformer_lib.data import sentences
+from transformer_lib.data.subwords import Subwords
 from transformer_lib.fast import FastTransformer
 from transformer_lib.loss import batch_loss
 from transformer_lib.positions import sinusoidal_encoding
+from transformer_lib.recipe import PACKAGED
 
 PAD, BOS, EOS = 0, 1, 2
 DROPOUT = 0.1
@@ -45,16 +48,30 @@ TINY = Sizes(
 
 
 def make_batches(sizes, number, lengths):
-    """Return batches of random sentences whose lengths are drawn uniformly, source and target on their own."""
+    """Return batches of random tokens.
+
+    `lengths` is the shortest and the longest length, for a uniform draw for source and target on their own, or the
+    lengths of source and target of many sentence pairs, of which some are drawn.
+    """
     generator = torch.Generator().manual_seed(0)
+    if isinstance(lengths, tuple):
+        chosen = torch.randint(lengths[0], lengths[1] + 1, (number * sizes.batch, 2), generator=generator).tolist()
+    else:
+        chosen = [lengths[i] for i in torch.randperm(len(lengths), generator=generator)[: number * sizes.batch]]
 
-    def sentence(begin, end):
-        (length,) = torch.randint(lengths[0], lengths[1] + 1, (1,), generator=generator).tolist()
-        body = torch.randint(3, sizes.vocab, (length - len(end),), generator=generator).tolist()
-        return [*begin, *body, *end]
+    def tokens(length):
+        return torch.randint(3, sizes.vocab, (length,), generator=generator).tolist()
 
-    pairs = [(sentence([], []), sentence([BOS], [EOS])) for _ in range(number * sizes.batch)]
+    pairs = [(tokens(source), [BOS, *tokens(target - 1), EOS]) for source, target in chosen]
     return [as_batch(pairs[i : i + sizes.batch]) for i in range(0, len(pairs), sizes.batch)]
+
+
+def sentence_lengths(longest):
+    """Return the lengths of source and target of every tenth sentence of chapter 13, up to a longest."""
+    subwords = Subwords.load(PACKAGED / "translate" / "subwords.json")
+    part = sentences.split_by_integration(sentences.read_sentences("german")).train[::10]
+    # The target begins with BOS, which nobody has to say.
+    return [(len(src), len(tgt) - 1) for src, tgt in sentences.encode_pairs(part, subwords, longest)]
 
 
 def as_batch(pairs):

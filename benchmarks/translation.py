@@ -1,14 +1,17 @@
 """Compare three Transformers of one size on the sentences of chapter 13, and two splits and two languages.
 
-python benchmarks/translation.py systems     # ours, torch.nn.Transformer, Hugging Face Marian: three seeds
-python benchmarks/translation.py splits      # split by integration, split at random, and English to Turkish
+python -m benchmarks.translation systems     # ours, torch.nn.Transformer, Hugging Face Marian: three seeds
+python -m benchmarks.translation start       # torch.nn.Transformer from its own random weights
+python -m benchmarks.translation splits      # split by integration, split at random, and English to Turkish
 
 All are trained by the same loop on the same batches with one thread, the systems in turn, a few steps each, so that
-a busy machine slows them alike. Time is CPU time. What a seed gave is written when it has ended, to
-`transformer_lib/recipes/translate/comparison.json`; the same command goes on after the last one there.
+a busy machine slows them alike. Ours and torch's begin with the same weights, Marian with as large ones: it is the
+systems that are compared, and not how they draw random numbers. Time is CPU time. What a seed gave is written when it
+has ended, to `transformer_lib/recipes/translate/comparison.json`; the same command goes on after the last one there.
 """
 
 import argparse
+import functools
 import json
 import platform
 import time
@@ -25,6 +28,7 @@ from transformer_lib.config import TransformerConfig
 from transformer_lib.data import sentences
 from transformer_lib.decoding import greedy_decode
 from transformer_lib.fast import FastTransformer
+from transformer_lib.interop import to_torch
 from transformer_lib.layers import TokenEmbedding
 from transformer_lib.positions import PositionalEncoding
 from transformer_lib.schedules import cosine_rate
@@ -45,7 +49,7 @@ class Ours(FastTransformer):
         return greedy_decode(self, src_ids, max_new_tokens=self.config.max_len)
 
 
-class Torch(nn.Module):
+class TorchAsItStarts(nn.Module):
     """`torch.nn.Transformer` with the parts around it that it leaves to its user, as its documentation uses it."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -98,6 +102,16 @@ class Torch(nn.Module):
             if ended.all():
                 break
         return ids[:, 1:]
+
+
+class Torch(TorchAsItStarts):
+    """The same with our random weights; and, as in the paper, post-norm stacks do not end with one more norm."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        ours = Ours(config)  # first, so that a seed gives the same weights as to ours
+        super().__init__(config)
+        self.embedding.load_state_dict(ours.src_embedding.state_dict())
+        self.transformer.encoder, self.transformer.decoder = to_torch(ours.encoder), to_torch(ours.decoder)
 
 
 class Marian(nn.Module):
@@ -179,10 +193,10 @@ def trainer_of(kind, task: Translate, seed: int, steps: int, norm_first: bool) -
     return Trainer(model, batches, rate=lambda step: cosine_rate(step, 1e-3, steps // 8, steps), smoothing=0.1)
 
 
-def compare_systems(steps: int, seed: int) -> list[dict]:
-    """Train the three in turn; all post-norm, which is all that Marian has."""
+def compare_systems(steps: int, seed: int, kinds: tuple = (Ours, Torch, Marian)) -> list[dict]:
+    """Train them in turn; all post-norm, which is all that Marian has."""
     task, rows = Translate(), []
-    trainers = {kind.__name__: trainer_of(kind, task, seed, steps, False) for kind in (Ours, Torch, Marian)}
+    trainers = {kind.__name__: trainer_of(kind, task, seed, steps, False) for kind in kinds}
     seconds = dict.fromkeys(trainers, 0.0)
     for stop in [*range(TURN, steps, TURN), steps]:
         for name, trainer in trainers.items():
@@ -217,7 +231,9 @@ def compare_splits(steps: int, seed: int) -> list[dict]:
 def main() -> None:
     """Run one part and write its rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("systems", "splits"))
+    start = functools.partial(compare_systems, kinds=(TorchAsItStarts,))
+    parts = {"systems": compare_systems, "start": start, "splits": compare_splits}
+    parser.add_argument("part", choices=tuple(parts))
     parser.add_argument("--steps", type=int, default=2500, help="steps of each training (default: 2500)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds (default: 3)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
@@ -234,7 +250,7 @@ def main() -> None:
     for seed in range(options.seeds):
         if any(row["seed"] == seed for row in part["rows"]):
             continue
-        rows = {"systems": compare_systems, "splits": compare_splits}[options.part](options.steps, seed)
+        rows = parts[options.part](options.steps, seed)
         part["rows"] += rows
         write_atomically((json.dumps(results, indent=1) + "\n").encode(), options.out)
         print(*rows, sep="\n", flush=True)

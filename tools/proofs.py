@@ -27,7 +27,7 @@ def laws() -> str:
     from transformer_lib.laws import LAWS
 
     caught = Counter(law.__name__ for m in MISTAKES if not isinstance(m, Claim) for law in m.laws)
-    lines = ["| law | chapter | broken by |", "|---|--:|--:|"]
+    lines = ["| law | chapter | mistakes that break it |", "|---|--:|--:|"]
     for law in LAWS:
         sentence = law.__doc__.strip().split("\n\n")[0].replace("\n", " ")
         chapter = int(re.search(r"First stated in chapter (\d+)", " ".join(law.__doc__.split()))[1])
@@ -51,7 +51,6 @@ def errors() -> str:
             checks = [check.__name__.removeprefix("check_") for check in mistake.checks]
             caught = ", ".join([*laws, *checks]).replace("_", " ")
             title += " ([museum](bug_museum.ipynb))" if mistake.bug in EXHIBITS else ""
-            title += f"; {mistake.waits}" if mistake.waits else ""
             place = link(mistake.chapter)
         lines.append(f"| {mistake.number or ''} | {title} | {caught} | {place} |")
     return "\n".join(lines)

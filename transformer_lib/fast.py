@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_mask, check_probability, check_token_axes
+from transformer_lib._checks import check_ids, check_mask, check_probability, check_token_axes
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.cache import DecoderCache, LayerCache
 from transformer_lib.config import TransformerConfig
@@ -106,13 +106,11 @@ def packed_encoder_layer(layer: EncoderLayer, x: Tensor, rows: Rows, mask: Tenso
 
 
 def packed_decoder_layer(
-    layer: DecoderLayer, x: Tensor, memory: Tensor, rows: Rows, src_rows: Rows, mask: Tensor, memory_mask: Tensor
+    layer: DecoderLayer, x: Tensor, memory: Tensor, rows: Rows, src_rows: Rows, mask: Tensor, src_mask: Tensor
 ) -> Tensor:
     """Run a `DecoderLayer` on packed tokens and a packed memory."""
     x = layer.self_attn_residual(x, lambda x: packed_attention(layer.self_attn, x, x, rows, rows, mask))
-    x = layer.cross_attn_residual(
-        x, lambda x: packed_attention(layer.cross_attn, x, memory, rows, src_rows, memory_mask)
-    )
+    x = layer.cross_attn_residual(x, lambda x: packed_attention(layer.cross_attn, x, memory, rows, src_rows, src_mask))
     return layer.feed_forward_residual(x, layer.feed_forward)
 
 
@@ -194,6 +192,7 @@ class FastTransformer(Transformer):
         """
         check_probability("smoothing", smoothing)
         check_token_axes("tgt_ids", tgt_ids)
+        check_ids("tgt_ids", tgt_ids, self.config.tgt_vocab_size)
         real = tgt_ids[:, 1:] != self.config.pad_id  # (batch, tgt_len - 1)
         x, rows = self._decode(src_ids, tgt_ids[:, :-1], real)
         wanted = tgt_ids[:, 1:].flatten()[rows.index]  # (n_real,)

@@ -437,7 +437,6 @@ class Mistake:
         laws: the checks, named like laws, that must see it.
         checks: other named checks that must see it.
         seen: a public place where it was found.
-        waits: what of it waits for a later chapter.
     """
 
     number: int | None
@@ -448,7 +447,6 @@ class Mistake:
     laws: tuple[Check, ...] = ()
     checks: tuple[Check, ...] = ()
     seen: str = ""
-    waits: str = ""
 
     @property
     def correct(self) -> Callable:
@@ -599,7 +597,7 @@ MISTAKES = [
         slowest_clock_at_10000, checks=(c.check_sinusoids,), seen="https://arxiv.org/abs/1706.03762",
     ),
     Mistake(
-        21, "An odd width is taken, and comes out even", 4, "positions.sinusoidal_encoding",
+        21, "An odd width is not refused (there it crashes, here it is made even)", 4, "positions.sinusoidal_encoding",
         odd_width_gets_one_feature_more, checks=(k.odd_width_is_refused,),
         seen=GITHUB + "gc-os-ai/pyaptamer/issues/607",
     ),
@@ -610,7 +608,7 @@ MISTAKES = [
     ),
     Mistake(
         23, "Label smoothing gives padding a share", 10, "loss.smoothed_targets", smoothing_gives_padding_a_share,
-        (k.targets_are_distributions,), seen=ANNOTATED + "/issues/38",
+        (k.targets_are_distributions,), seen="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",
     ),
     Mistake(
         24, "The loss is a mean of means", 10, "loss.token_loss", mean_of_means, (k.loss_adds_up,),
@@ -626,11 +624,12 @@ MISTAKES = [
     ),
     Mistake(
         26, "Decoding goes on after the end", 10, "decoding.greedy_decode", goes_on_after_eos, (k.answer_is_greedy,),
+        seen=GITHUB + "joeynmt/joeynmt/pull/78",
     ),
     Mistake(
         27, "Translations are judged with the right past at hand", 10, "decoding.exact_match",
         judged_with_the_answer_at_hand, checks=(k.a_cheat_has_no_exact_match,),
-        seen=GITHUB + "mead-ml/mead-baseline/pull/223", waits="BLEU itself waits for the chapter on sentences",
+        seen=GITHUB + "mead-ml/mead-baseline/pull/223",
     ),
     Mistake(
         28, "The whole batch stops at the first end of a sentence", 10, "decoding.greedy_decode",

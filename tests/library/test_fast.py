@@ -34,6 +34,15 @@ def test_smoothing_needs_a_token_to_share_with():
         model.loss(torch.tensor([[3]]), torch.tensor([[0, 1]]), smoothing=1.0)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_target_outside_the_vocabulary_is_named(smoothing):
+    model = FastTransformer(tiny_config())
+    beyond = model.config.tgt_vocab_size
+    last = torch.tensor([[model.config.bos_id, beyond]])  # the last token is a target only: no embedding meets it
+    with pytest.raises(ValueError, match=f"token id {beyond} in tgt_ids is outside the vocabulary of {beyond} tokens"):
+        model.loss(torch.tensor([[3]]), last, smoothing)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @in_float64()
