@@ -28,6 +28,7 @@ from benchmarks.systems import (
     as_batch,
     available,
     make_batches,
+    pairs_of,
     sentence_lengths,
     train_step,
 )
@@ -62,8 +63,7 @@ def in_turns(jobs, repeats, device):
 
 def sort_by_length(batches):
     """Deal the same sentence pairs into batches of similar lengths."""
-    rows = [(src, tgt) for batch in batches for src, tgt in zip(*batch, strict=True)]
-    pairs = [(src[src != PAD].tolist(), tgt[tgt != PAD].tolist()) for src, tgt in rows]
+    pairs = [pair for batch in batches for pair in pairs_of(batch)]
     pairs.sort(key=lambda pair: (len(pair[1]), len(pair[0])))
     size = len(batches[0].src_ids)
     return [as_batch(pairs[i : i + size]) for i in range(0, len(pairs), size)]

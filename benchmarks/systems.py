@@ -79,6 +79,11 @@ def as_batch(pairs):
     return Batch(pad_sequences([src for src, _ in pairs], PAD), pad_sequences([tgt for _, tgt in pairs], PAD))
 
 
+def pairs_of(batch):
+    """Take the padding away again: the sentence pairs of a batch."""
+    return [(src[src != PAD].tolist(), tgt[tgt != PAD].tolist()) for src, tgt in zip(*batch, strict=True)]
+
+
 def train_step(system, batch, optimizer):
     """Make one step, as every tutorial does; return the loss per real token."""
     system.model.train()

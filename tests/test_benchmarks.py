@@ -9,7 +9,19 @@ import torch
 
 from benchmarks import __main__ as bench
 from benchmarks import memory, translation
-from benchmarks.systems import EOS, PAD, TINY, Fast, Sizes, available, make_batches, sentence_lengths, train_step
+from benchmarks.systems import (
+    EOS,
+    PAD,
+    TINY,
+    Fast,
+    Sizes,
+    as_batch,
+    available,
+    make_batches,
+    pairs_of,
+    sentence_lengths,
+    train_step,
+)
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
 from transformer_lib.loss import batch_loss
@@ -74,10 +86,7 @@ def test_padding_and_company_change_no_loss(kind):
     system.model.eval()
     with torch.no_grad():
         together = float(system.loss(batch))
-        apart = 0.0
-        for src, tgt in zip(*batch, strict=True):
-            alone = bench.as_batch([(src[src != PAD].tolist(), tgt[tgt != PAD].tolist())])
-            apart += float(system.loss(alone))
+        apart = sum(float(system.loss(as_batch([pair]))) for pair in pairs_of(batch))
     assert together == pytest.approx(apart, rel=1e-4)
 
 
@@ -94,9 +103,7 @@ def test_on_sentences_torch_begins_where_ours_does():
         model = kind(config).eval()
         with torch.no_grad():
             losses[kind] = float(batch_loss(model, batch.src_ids, batch.tgt_ids, 0.1)[0])
-            pairs = zip(*batch, strict=True)
-            alone = [bench.as_batch([(src[src != PAD].tolist(), tgt[tgt != PAD].tolist())]) for src, tgt in pairs]
-            apart = sum(float(batch_loss(model, *one, 0.1)[0]) for one in alone)
+            apart = sum(float(batch_loss(model, *as_batch([pair]), 0.1)[0]) for pair in pairs_of(batch))
         assert losses[kind] == pytest.approx(apart, rel=1e-5)
         answer = model.answer(batch.src_ids)
         assert len(answer) == 6
