@@ -1,11 +1,12 @@
 """How fast is it, and beside what? `make bench`, or `python -m benchmarks --help`.
 
 One process; the systems take turns, so that whatever else the machine does hits all of them alike; the median counts.
-Peak memory is measured in a process for each. The table is printed, and written where chapter 14 reads it.
+Peak memory is measured in processes of their own. The table is printed, and written where chapter 14 reads it.
 """
 
 import argparse
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from benchmarks import memory
 from benchmarks.systems import (
@@ -31,9 +33,11 @@ from benchmarks.systems import (
     pairs_of,
     sentence_lengths,
     train_step,
+    uniform_lengths,
 )
 from transformer_lib.data import numbers
 from transformer_lib.interop import to_torch
+from transformer_lib.kernels import FastLinear
 
 RESULTS = Path(__file__).parents[1] / "transformer_lib" / "data" / "speed.json"
 RAGGED = (2, 32)  # lengths as in text where short sentences stand among long ones
@@ -69,73 +73,89 @@ def sort_by_length(batches):
     return [as_batch(pairs[i : i + size]) for i in range(0, len(pairs), size)]
 
 
-def training(systems, sizes, lengths, repeats, device, number=2):
-    """Return target tokens per second of each system, on the same sentence pairs; of some also sorted by length."""
-    batches = [batch.to(device) for batch in make_batches(sizes, number, lengths)]
+def training(systems, sizes, lengths, repeats, device, bfloat16):
+    """Return target tokens per second of each system, on the same sentence pairs.
+
+    Of some also with the pairs sorted by length, and if `bfloat16` of all also in mixed precision.
+    """
+    batches = [batch.to(device) for batch in make_batches(sizes, lengths)]
     by_length = [batch.to(device) for batch in sort_by_length(batches)]
     tokens = sum(int((batch.tgt_ids[:, 1:] != PAD).sum()) for batch in batches)
 
-    def job(system, batches):
+    def job(system, batches, **options):
         optimizer = system.optimizer()
-        return lambda: [train_step(system, batch, optimizer) for batch in batches]
+        return lambda: [train_step(system, batch, optimizer, **options) for batch in batches]
 
     jobs = {system.name: job(system, batches) for system in systems}
     sorters = [system for system in systems if isinstance(system, (Torch, Ours))]
     jobs |= {f"{system.name}, sorted": job(system, by_length) for system in sorters}
+    if bfloat16:
+        jobs |= {f"{system.name}, bfloat16": job(system, batches, bfloat16=True) for system in systems}
     return {name: tokens / took for name, took in in_turns(jobs, repeats, device).items()}
 
 
 def decoding(systems, sizes, length, repeats, device):
     """Return new tokens per second of each system; every sentence gets exactly `length`."""
-    src_ids = make_batches(sizes, 1, sizes.lengths)[0].to(device).src_ids
+    src_ids = make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device).src_ids
     jobs = {system.name: lambda system=system: system.greedy(src_ids, length) for system in systems}
     return {name: src_ids.size(0) * length / took for name, took in in_turns(jobs, repeats, device).items()}
 
 
-def bfloat16(sizes, device):
-    """Return how many times as fast a training step is with bfloat16 as in float32."""
-    system, batch = Fast(sizes), make_batches(sizes, 1, sizes.lengths)[0].to(device)
+def gain_of_bfloat16(sizes, repeats, device):
+    """Return how many times as fast a training step of the fast model is in mixed precision as in float32."""
+    system = Fast(sizes)
+    batch = make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device)
     system.model.to(device)
     optimizer = system.optimizer()
-
-    def half():
-        with torch.autocast(device, dtype=torch.bfloat16):
-            loss = system.loss(batch)
-        loss.backward()
-
-    took = in_turns({"float32": lambda: train_step(system, batch, optimizer), "bfloat16": half}, 1, device)
-    return took["float32"] / took["bfloat16"]
+    jobs = {half: lambda half=half: train_step(system, batch, optimizer, bfloat16=half) for half in (False, True)}
+    took = in_turns(jobs, repeats, device)
+    return took[False] / took[True]
 
 
-def equal_loss(sizes, steps, device):
+@torch.no_grad()
+def gain_in_decoding(sizes):
+    """Return how many times as fast the CPU computes a `FastLinear` of one new token a sentence as torch's own."""
+    linear, x = FastLinear(sizes.d_model, sizes.d_ff), torch.randn(sizes.batch, 1, sizes.d_model)
+    ways = {"usual": nn.Linear.forward, "fast": FastLinear.forward}
+    jobs = {name: lambda way=way: [way(linear, x) for _ in range(100)] for name, way in ways.items()}
+    took = in_turns(jobs, 20, "cpu")
+    return took["usual"] / took["fast"]
+
+
+def equal_loss(sizes, steps, device, bfloat16):
     """Train on the numbers of chapter 10, from the same weights, on the same batches, a step of each in turn.
 
-    Return the seconds that each took, and its loss on unseen numbers.
+    Return the share of padding, the seconds that each took, and its loss on unseen numbers; if `bfloat16`, of ours
+    also in mixed precision.
     """
     english, german = len(numbers.english_vocabulary()), len(numbers.german_vocabulary())
     train, test = (numbers.encode_pairs(pairs) for pairs in numbers.split_numbers(10_000, 1_000, seed=0))
     sizes = dataclasses.replace(sizes, vocab=max(english, german), max_len=64)
     torch.manual_seed(0)
-    ours, theirs = Fast(sizes), Torch(sizes)
+    ours, half, theirs = Fast(sizes), Fast(sizes), Torch(sizes)
+    half.model.load_state_dict(ours.model.state_dict())
     for name in ("src_embedding", "tgt_embedding", "output"):
         getattr(theirs.model, name).load_state_dict(getattr(ours.model, name).state_dict())
     ours_as_theirs = to_torch(ours.model.encoder), to_torch(ours.model.decoder)
     theirs.model.transformer.encoder, theirs.model.transformer.decoder = ours_as_theirs
-    systems = {"torch": theirs, "ours": ours}
+    systems = {"torch": theirs, "ours": ours} | ({"ours, bfloat16": half} if bfloat16 else {})
     for system in systems.values():
         system.model.to(device)
     optimizers = {name: system.optimizer() for name, system in systems.items()}
-    took = dict.fromkeys(systems, 0.0)
+    took, padding, positions = dict.fromkeys(systems, 0.0), 0, 0
     for _ in range(steps):
         batch = as_batch([train[i] for i in torch.randint(len(train), (sizes.batch,)).tolist()]).to(device)
+        padding += sum(int((side == PAD).sum()) for side in (batch.src_ids, batch.tgt_ids[:, 1:]))
+        positions += batch.src_ids.numel() + batch.tgt_ids[:, 1:].numel()
         for name, system in systems.items():
-            took[name] += seconds(lambda system=system: train_step(system, batch, optimizers[name]), device)  # noqa: B023
+            step = functools.partial(train_step, system, batch, optimizers[name], bfloat16=system is half)
+            took[name] += seconds(step, device)
     batch, loss = as_batch(test).to(device), {}
     for name, system in systems.items():
         system.model.eval()
         with torch.no_grad():
             loss[name] = float(system.loss(batch) / (batch.tgt_ids[:, 1:] != PAD).sum())
-    return {"steps": steps, "seconds": took, "loss": loss}
+    return {"steps": steps, "padding": padding / positions, "seconds": took, "loss": loss}
 
 
 def table(results):
@@ -148,9 +168,10 @@ def table(results):
             ratio = f"{value / row[first]:6.2f}" if row.get(first) else ""
             lines.append(f"  {name:32} {value:10,.0f} {ratio}")
     lines.append(f"\na training step with bfloat16 is {results['bfloat16']:.2f} times as fast as in float32")
+    lines.append(f"our linear map in decoding is {results['linear map']:.2f} times as fast as torch's own")
     equal = results["equal loss"]
-    for name in ("torch", "ours"):
-        lines.append(f"{equal['steps']} steps, {name}: {equal['seconds'][name]:.1f} s, loss {equal['loss'][name]:.3f}")
+    for name, loss in equal["loss"].items():
+        lines.append(f"{equal['steps']} steps, {name}: {equal['seconds'][name]:.1f} s, loss {loss:.3f}")
     return "\n".join(lines)
 
 
@@ -161,12 +182,16 @@ def measure(sizes, *, repeats, steps, device, say):
     systems = [kind(sizes) for kind in available()]
     for system in systems:
         system.model.to(device)
+    gain = gain_of_bfloat16(sizes, repeats, device)
+    gains = {"bfloat16": gain, "linear map": gain_in_decoding(sizes)}
     ragged = tuple(min(length, sizes.lengths[1]) for length in RAGGED)
-    drawn = {f"{low} to {high} tokens": (low, high) for low, high in (sizes.lengths, ragged)}
-    for what, lengths in (drawn | {"sentences of chapter 13": sentence_lengths(sizes.max_len - 1)}).items():
+    pairs = 2 * sizes.batch  # two batches
+    lengths = {f"{low} to {high} tokens": uniform_lengths(pairs, low, high) for low, high in (sizes.lengths, ragged)}
+    lengths["sentences of chapter 13"] = sentence_lengths(pairs, sizes.max_len - 1)
+    for what, chosen in lengths.items():
         name = f"training, {what}, target tokens/s"
         say(name)
-        tables[name] = training(systems, sizes, lengths, repeats, device)
+        tables[name] = training(systems, sizes, chosen, repeats, device, bfloat16=gain > 1.0)
     for system in systems:
         system.never_end()
     for length in sizes.new_tokens:
@@ -174,11 +199,14 @@ def measure(sizes, *, repeats, steps, device, say):
         say(name)
         tables[name] = decoding(systems, sizes, length, repeats, device)
     say("memory")
-    held = {system.name: memory.measure(system.name, sizes, device) for system in systems}
+    held = {}
+    for system in systems:
+        rounds = [memory.measure(system.name, sizes, device) for _ in range(min(repeats, 3))]
+        held[system.name] = [statistics.median(values) for values in zip(*rounds, strict=True)]
     for i, what in enumerate(("training", f"greedy, {sizes.new_tokens[-1]} new tokens")):
         tables[f"memory, {what}, MB"] = {name: values[i] for name, values in held.items()}
     say("the same loss")
-    return {"tables": tables, "bfloat16": bfloat16(sizes, device), "equal loss": equal_loss(sizes, steps, device)}
+    return {"tables": tables, **gains, "equal loss": equal_loss(sizes, steps, device, bfloat16=gain > 1.0)}
 
 
 def machine(device):

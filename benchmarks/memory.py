@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.systems import TINY, Sizes, available, make_batches, train_step
+from benchmarks.systems import TINY, Sizes, available, make_batches, train_step, uniform_lengths
+from transformer_lib.batching import Batch
 
 
 def measure(name: str, sizes: Sizes, device: str = "cpu") -> list[float]:
@@ -39,10 +40,15 @@ def peak(function, device: str) -> float:
     return resident("VmHWM") - before
 
 
+def one_batch(sizes: Sizes, device: str) -> Batch:
+    """Return a batch of random tokens."""
+    return make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device)
+
+
 def train(kind: type, sizes: Sizes, device: str) -> None:
     """Make two steps."""
     torch.manual_seed(0)
-    system, batch = kind(sizes), make_batches(sizes, 1, sizes.lengths)[0].to(device)
+    system, batch = kind(sizes), one_batch(sizes, device)
     system.model.to(device)
     optimizer = system.optimizer()
     for _ in range(2):
@@ -51,7 +57,7 @@ def train(kind: type, sizes: Sizes, device: str) -> None:
 
 def decode(kind: type, sizes: Sizes, device: str) -> None:
     """Decode one batch."""
-    system, batch = kind(sizes), make_batches(sizes, 1, sizes.lengths)[0].to(device)
+    system, batch = kind(sizes), one_batch(sizes, device)
     system.model.to(device)
     system.never_end()
     system.greedy(batch.src_ids, sizes.new_tokens[-1])
@@ -61,7 +67,7 @@ def main() -> None:
     """Do both, and print the megabytes."""
     name, settings = sys.argv[1:]
     sizes, device = json.loads(settings)
-    sizes = Sizes(**{**sizes, "lengths": tuple(sizes["lengths"])})
+    sizes = Sizes(**sizes)
     kind = next(kind for kind in available() if kind.name == name)
     for task in (train, decode):
         task(kind, TINY, device)  # loads what is loaded at first use

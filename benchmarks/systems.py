@@ -47,31 +47,31 @@ TINY = Sizes(
 )
 
 
-def make_batches(sizes, number, lengths):
-    """Return batches of random tokens.
-
-    `lengths` is the shortest and the longest length, for a uniform draw for source and target on their own, or the
-    lengths of source and target of many sentence pairs, of which some are drawn.
-    """
+def make_batches(sizes, lengths):
+    """Return batches of random tokens for sentence pairs of the given lengths of source and target."""
     generator = torch.Generator().manual_seed(0)
-    if isinstance(lengths, tuple):
-        chosen = torch.randint(lengths[0], lengths[1] + 1, (number * sizes.batch, 2), generator=generator).tolist()
-    else:
-        chosen = [lengths[i] for i in torch.randperm(len(lengths), generator=generator)[: number * sizes.batch]]
 
     def tokens(length):
         return torch.randint(3, sizes.vocab, (length,), generator=generator).tolist()
 
-    pairs = [(tokens(source), [BOS, *tokens(target - 1), EOS]) for source, target in chosen]
+    pairs = [(tokens(source), [BOS, *tokens(target - 1), EOS]) for source, target in lengths]
     return [as_batch(pairs[i : i + sizes.batch]) for i in range(0, len(pairs), sizes.batch)]
 
 
-def sentence_lengths(longest):
-    """Return the lengths of source and target of every tenth sentence of chapter 13, up to a longest."""
+def uniform_lengths(number, shortest, longest):
+    """Return so many lengths of source and target, each drawn on its own."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(shortest, longest + 1, (number, 2), generator=generator).tolist()
+
+
+def sentence_lengths(number, longest):
+    """Return the lengths of source and target of so many sentences of chapter 13, of those up to a longest."""
     subwords = Subwords.load(PACKAGED / "translate" / "subwords.json")
     part = sentences.split_by_integration(sentences.read_sentences("german")).train[::10]
+    pairs = sentences.encode_pairs(part, subwords, longest)
+    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(1))[:number]
     # The target begins with BOS, which nobody has to say.
-    return [(len(src), len(tgt) - 1) for src, tgt in sentences.encode_pairs(part, subwords, longest)]
+    return [(len(pairs[i][0]), len(pairs[i][1]) - 1) for i in chosen]
 
 
 def as_batch(pairs):
@@ -84,11 +84,12 @@ def pairs_of(batch):
     return [(src[src != PAD].tolist(), tgt[tgt != PAD].tolist()) for src, tgt in zip(*batch, strict=True)]
 
 
-def train_step(system, batch, optimizer):
-    """Make one step, as every tutorial does; return the loss per real token."""
+def train_step(system, batch, optimizer, *, bfloat16=False):
+    """Make one step, as every tutorial does; return the loss per real token. With bfloat16 it is mixed precision."""
     system.model.train()
     optimizer.zero_grad()
-    loss = system.loss(batch) / (batch.tgt_ids[:, 1:] != PAD).sum()
+    with torch.autocast(batch.src_ids.device.type, torch.bfloat16, enabled=bfloat16):
+        loss = system.loss(batch) / (batch.tgt_ids[:, 1:] != PAD).sum()
     loss.backward()
     optimizer.step()
     return loss.detach()

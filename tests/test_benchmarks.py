@@ -21,6 +21,7 @@ from benchmarks.systems import (
     pairs_of,
     sentence_lengths,
     train_step,
+    uniform_lengths,
 )
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
@@ -39,7 +40,7 @@ def test_models_are_of_one_size():
 
 
 def test_batches_are_ragged_and_the_same_each_time():
-    (batch,), (again,) = make_batches(Sizes(), 1, (16, 32)), make_batches(Sizes(), 1, (16, 32))
+    (batch,), (again,) = (make_batches(Sizes(), uniform_lengths(64, 16, 32)) for _ in range(2))
     for side, same in zip(batch, again, strict=True):
         assert torch.equal(side, same)
         lengths = (side != PAD).sum(dim=1)
@@ -52,21 +53,22 @@ def test_batches_are_ragged_and_the_same_each_time():
 
 
 def test_lengths_are_those_of_real_sentences():
-    lengths = sentence_lengths(40)
-    assert max(map(max, lengths)) == 40
+    lengths = sentence_lengths(128, 40)
+    assert 30 < max(map(max, lengths)) <= 40
     assert min(map(min, lengths)) >= 1
-    for batch in make_batches(Sizes(), 2, lengths):
+    assert len(set(lengths)) > 40
+    made = []
+    for batch in make_batches(Sizes(), lengths):
         sides = batch.src_ids, batch.tgt_ids[:, 1:]
-        pairs = set(zip(*((side != PAD).sum(dim=1).tolist() for side in sides), strict=True))
-        assert pairs <= set(lengths)
-        assert len(pairs) > 20
+        made += zip(*((side != PAD).sum(dim=1).tolist() for side in sides), strict=True)
+    assert made == lengths
 
 
 @named
 def test_system_learns_and_decodes(kind):
     torch.manual_seed(0)
     system = kind(TINY)
-    (batch,) = make_batches(TINY, 1, TINY.lengths)
+    (batch,) = make_batches(TINY, uniform_lengths(TINY.batch, *TINY.lengths))
     optimizer = torch.optim.AdamW(system.model.parameters(), lr=1e-2)
     losses = [float(train_step(system, batch, optimizer)) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
@@ -82,7 +84,7 @@ def test_padding_and_company_change_no_loss(kind):
     """The loss of a batch is the sum of the losses of its sentences: masks and the count of tokens are right."""
     torch.manual_seed(0)
     system = kind(TINY)
-    (batch,) = make_batches(TINY, 1, TINY.lengths)
+    (batch,) = make_batches(TINY, uniform_lengths(TINY.batch, *TINY.lengths))
     system.model.eval()
     with torch.no_grad():
         together = float(system.loss(batch))
@@ -96,7 +98,7 @@ def test_on_sentences_torch_begins_where_ours_does():
     config = TransformerConfig(
         **options, **{**translation.SIZES, "d_model": 32, "d_ff": 64, "max_len": 10}, norm_first=False
     )
-    (batch,) = make_batches(Sizes(vocab=90, batch=6), 1, (2, 9))
+    (batch,) = make_batches(Sizes(vocab=90, batch=6), uniform_lengths(6, 2, 9))
     losses = {}
     for kind in (translation.Ours, translation.Torch, translation.TorchAsItStarts, translation.Marian):
         torch.manual_seed(5)
@@ -112,11 +114,14 @@ def test_on_sentences_torch_begins_where_ours_does():
     assert losses[translation.Ours] != pytest.approx(losses[translation.TorchAsItStarts], rel=1e-4)
 
 
-def test_it_runs_and_writes_what_the_chapter_reads(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("gain", [0.5, 1.5], ids=["without bfloat16", "with bfloat16"])
+def test_it_runs_and_writes_what_the_chapter_reads(gain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(memory, "measure", lambda *args: [2.0, 1.0])
     few = numbers.split_numbers(200, 20, seed=0)  # to spell thousands takes seconds
     monkeypatch.setattr(numbers, "split_numbers", lambda *sizes, seed: few)
-    monkeypatch.setattr(bench, "sentence_lengths", lambda longest: [(2, 3)] * 7 + [(longest, longest)])
+    monkeypatch.setattr(bench, "sentence_lengths", lambda number, longest: [(2, 3)] * 7 + [(longest, longest)])
+    assert bench.gain_of_bfloat16(TINY, 1, "cpu") > 0
+    monkeypatch.setattr(bench, "gain_of_bfloat16", lambda *args: gain)
     threads, out = str(torch.get_num_threads()), tmp_path / "speed.json"
     monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--threads", threads, "--out", str(out)])
     bench.main()
@@ -127,7 +132,26 @@ def test_it_runs_and_writes_what_the_chapter_reads(tmp_path, monkeypatch, capsys
     for row in written["tables"].values():
         assert names <= row.keys()
         assert min(row.values()) > 0
+    in_training = [row for title, row in written["tables"].items() if title.startswith("training")]
+    assert all((f"{name}, bfloat16" in row) == (gain > 1) for row in in_training for name in names)
+    assert (
+        written["equal loss"]["loss"].keys()
+        == written["equal loss"]["seconds"].keys()
+        == {"torch", "ours"} | ({"ours, bfloat16"} if gain > 1 else set())
+    )
+    assert 0 < written["equal loss"]["padding"] < 0.5
+    assert written["linear map"] > 0
     assert "this library, fast" in capsys.readouterr().out
+
+
+def test_memory_is_the_median_of_its_rounds(monkeypatch):
+    found = iter([[1.0, 30.0], [9.0, 10.0], [2.0, 20.0]] * len(SYSTEMS))
+    monkeypatch.setattr(memory, "measure", lambda *args: next(found))
+    for name in ("training", "decoding", "equal_loss", "gain_of_bfloat16", "gain_in_decoding"):
+        monkeypatch.setattr(bench, name, lambda *args, **options: 0.0)
+    tables = bench.measure(TINY, repeats=3, steps=1, device="cpu", say=lambda what: None)["tables"]
+    rows = [tables[title] for title in tables if title.startswith("memory")]
+    assert [set(row.values()) for row in rows] == [{2.0}, {20.0}]
 
 
 def test_what_takes_long_is_measured_once(monkeypatch):

@@ -12,7 +12,7 @@ from repository import ROOT, declared_url, public_url
 
 LIBRARY = ROOT / "transformer_lib"
 ORDER = """_checks _command masks attention cache positions layers encoder decoder config checkpoint transformer
-    batching loss schedules progress evaluation resuming training fast sharded distributed
+    batching loss schedules progress evaluation resuming training kernels fast sharded distributed
     decoding sampling beam averaging packing recipe""".split()
 BESIDE = "data plotting notebook laws interop tasks train translate pronounce".split()
 LINES = 230

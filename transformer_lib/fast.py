@@ -4,7 +4,6 @@ Linear maps, norms and dropout treat every token on its own. So the real tokens 
 behind sentence, and only attention, which must not mix sentences, spreads them out again.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from transformer_lib.cache import DecoderCache, LayerCache
 from transformer_lib.config import TransformerConfig
 from transformer_lib.decoder import DecoderLayer
 from transformer_lib.encoder import EncoderLayer
+from transformer_lib.kernels import attend, quicken
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.transformer import Transformer
 
@@ -41,47 +41,6 @@ class Rows:
         """Put the tokens back to their places, with zeros where there is padding."""
         padded = x.new_zeros(self.shape.numel(), x.size(-1))
         return padded.index_copy(0, self.index, x[0]).unflatten(0, self.shape)
-
-
-def drop(x: Float[Tensor, "..."], p: float) -> Float[Tensor, "..."]:
-    """Set a share `p` of `x` to zero, with 16 random bits of the CPU for an element, where torch asks for 64.
-
-    The share is `p` rounded to a multiple of 1/65536, and what is left is scaled by exactly that.
-    On other devices it is torch's own dropout.
-    """
-    dropped = round(p * 65536)
-    if not 0 < dropped < 65536 or x.device.type != "cpu":
-        return F.dropout(x, p)
-    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    keep = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
-    return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
-
-
-class FastDropout(nn.Dropout):
-    """A `torch.nn.Dropout` that calls `drop`."""
-
-    def forward(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Drop features of `x`, in training mode only."""
-        return drop(x, self.p) if self.training else x
-
-
-def attend(attention: MultiHeadAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Run the formula by the quicker of two ways: torch's kernel, or two plain products.
-
-    The CPU's kernel is made for many queries, and knows no dropout: torch then takes a longer way.
-    """
-    dropout_p = attention.dropout if attention.training else 0.0
-    if "attend" in attention.__dict__ or (q.size(2) > 1 and (dropout_p == 0.0 or q.device.type != "cpu")):
-        return attention.attend(q, k, v, mask)  # which may be somebody's who records
-    flat_q, flat_k, flat_v = (x.flatten(0, 1) for x in (q, k, v))  # (batch * heads, ..., d_head)
-    scores = torch.bmm(flat_q * q.size(-1) ** -0.5, flat_k.transpose(1, 2)).view(*q.shape[:3], -1)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    weights = scores.softmax(dim=-1)
-    if mask is not None:
-        weights = weights.masked_fill(~mask, 0.0)  # a query that may look at nothing gets zeros
-    weights = drop(weights, dropout_p) if dropout_p else weights
-    return torch.bmm(weights.flatten(0, 1), flat_v).view_as(q)  # (batch, heads, q_len, d_head)
 
 
 def packed_attention(
@@ -145,10 +104,7 @@ class FastTransformer(Transformer):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
-        for module in list(self.modules()):
-            for name, child in module.named_children():
-                if type(child) is nn.Dropout:
-                    setattr(module, name, FastDropout(child.p))
+        quicken(self)
 
     def encode(self, src_ids: Int[Tensor, "batch src_len"]) -> tuple[Tensor, Tensor]:
         """Read the source: return the memory, zero at padding, and the mask that hides its padding."""

@@ -81,7 +81,8 @@ def token_loss(
         total = F.cross_entropy(flat, wanted, ignore_index=pad_id, reduction="sum")
     else:
         rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id)
-        total = F.cross_entropy(flat, rows.to(flat.dtype), reduction="sum")
+        rows = rows.to(torch.promote_types(rows.dtype, flat.dtype))  # shares of a smoothing need more than 16 bits
+        total = F.cross_entropy(flat, rows, reduction="sum")
     return total, (targets != pad_id).sum()
 
 

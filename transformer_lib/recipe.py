@@ -21,11 +21,16 @@ from transformer_lib._checks import (
 from transformer_lib.config import TransformerConfig
 
 PACKAGED = Path(__file__).parent / "recipes"
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights are moved: see `Trainer` and `cosine_rate`; `fast` takes the `FastTransformer` of chapter 14."""
+    """How the weights are moved: see `Trainer` and `cosine_rate`.
+
+    `fast` takes the `FastTransformer` of chapter 14; with `precision` "bfloat16" products are computed in 16 bits,
+    while weights and their steps stay in 32 (mixed precision, chapter 15).
+    """
 
     steps: int
     batch_tokens: int
@@ -34,6 +39,7 @@ class Training:
     smoothing: float = 0.0
     weight_decay: float = 0.01
     fast: bool = False  # the same numbers in less time, but for dropout, which drops others
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         check_positive(steps=self.steps, batch_tokens=self.batch_tokens, warmup=self.warmup)
@@ -41,6 +47,8 @@ class Training:
         check_probability("smoothing", self.smoothing)
         check_number("weight_decay", self.weight_decay, zero=True)
         check_type("fast", self.fast, bool)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {shown(self.precision)}")
         if self.warmup >= self.steps:
             raise ValueError(f"warmup ({self.warmup}) must be below steps ({self.steps})")
 

@@ -73,6 +73,9 @@ class Run:
             from transformer_lib.distributed import ParallelTrainer  # takes seconds: only those wait who need it
 
             self.trainer = ParallelTrainer(self.model, batches, parallel=parallel, **options)
+        if training.precision == "bfloat16":  # of the forward pass, which decides for the backward pass too
+            autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
+            self.trainer.loss_of = autocast(self.trainer.loss_of)  # type: ignore[method-assign]
         self.seconds = 0.0  # of earlier sessions
         self.started = time.monotonic()
         if self.checkpoint.exists():

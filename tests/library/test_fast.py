@@ -5,14 +5,14 @@ import torch
 from helpers import SOURCES, close, in_float64, lively_model, redraw, tiny_config
 from torch import nn
 
-from transformer_lib import TokenBatches, Trainer, Transformer, record_attention, token_loss
-from transformer_lib import fast as library
+from transformer_lib import TokenBatches, Trainer, Transformer, kernels, record_attention, token_loss
 from transformer_lib.attention import MultiHeadAttention, scaled_dot_product_attention
 from transformer_lib.batching import pad_sequences
 from transformer_lib.beam import beam_search
 from transformer_lib.data import speed
 from transformer_lib.decoding import greedy_decode
-from transformer_lib.fast import FastDropout, FastTransformer, Rows, attend
+from transformer_lib.fast import FastTransformer, Rows
+from transformer_lib.kernels import CACHED, ROWS, FastDropout, FastLinear, attend, quicken, wide_instructions
 from transformer_lib.loss import batch_loss
 
 TARGETS = [[1, 7, 8, 9, 2], [1, 3, 2], [1, 5, 6, 7, 8, 9, 10, 2], [1, 4, 4, 2], [1, 2]]
@@ -195,7 +195,7 @@ def test_dropout_of_almost_nothing_or_all_is_torchs(p, share):
 @in_float64()
 def test_both_ways_to_attend_are_the_formula(q_len, monkeypatch):
     """With dropout too (which drops nothing here), and where a query may look at nothing."""
-    monkeypatch.setattr(library, "drop", lambda x, p: x)
+    monkeypatch.setattr(kernels, "drop", lambda x, p: x)
     attention = MultiHeadAttention(6, 3, dropout=0.3)
     q, k, v = torch.randn(2, 3, q_len, 2), *torch.randn(2, 2, 3, 7, 2)
     mask = torch.rand(2, 1, q_len, 7) > 0.5
@@ -216,9 +216,74 @@ def test_attention_drops_its_share_of_weights():
     assert torch.equal(attend(attention.eval(), q, k, v, None), v.mean(dim=2, keepdim=True).expand_as(q))
 
 
-def test_all_dropouts_are_replaced():
-    kinds = {type(module) for module in FastTransformer(tiny_config()).modules() if isinstance(module, nn.Dropout)}
-    assert kinds == {FastDropout}
+def test_all_linear_maps_and_dropouts_are_replaced():
+    kinds = {type(module) for module in FastTransformer(tiny_config()).modules()}
+    assert {FastDropout, FastLinear} <= kinds
+    assert not {nn.Dropout, nn.Linear} & kinds
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Shapes of what was copied for oneDNN, on a CPU that we say has AVX-512; without oneDNN nothing is copied."""
+    shapes, copy = [], torch.Tensor.to_mkldnn if torch.backends.mkldnn.is_available() else lambda x: x
+    monkeypatch.setattr("transformer_lib.kernels.wide_instructions", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "to_mkldnn", lambda x, *args: shapes.append(tuple(x.shape)) or copy(x, *args))
+    return shapes
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(ROWS, 1, 24), (4, 8, 24), (3, 20, 24)])
+@torch.no_grad()
+def test_onednn_multiplies_as_torch_does(shape, bias, copies):
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 40, bias=bias)
+    for x in (torch.randn(shape), torch.randn(*shape[:-2], shape[-1], shape[-2]).transpose(-1, -2)):
+        expected = linear(x)
+        quicken(linear)
+        torch.testing.assert_close(linear(x), expected, rtol=1e-5, atol=1e-6)
+        linear.__class__ = nn.Linear
+    assert copies == [shape, shape]
+
+
+def test_onednn_is_asked_only_where_it_is_quicker(copies):
+    linear, x = FastLinear(24, 40), torch.randn(ROWS, 1, 24)
+
+    def asked(linear, x):
+        copies.clear()
+        linear(x)
+        return bool(copies)
+
+    assert not asked(linear, x), "a gradient may be wanted"
+    with torch.no_grad():
+        assert asked(linear, x)
+        assert not asked(linear, x[1:]), "few rows"
+        assert not asked(linear, torch.randn(CACHED // 40 + 1, 1, 24)), "a large result"
+        assert asked(linear, torch.randn(CACHED // 40, 1, 24))
+        assert not asked(linear, x[:, 0]), "not three axes"
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not asked(linear, x)
+        assert not asked(FastLinear(24, 40, dtype=torch.float64), x.double())
+        with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+            linear(x[..., 1:])
+        with pytest.raises(RuntimeError, match="dtype"):
+            linear.double()(x)
+    assert wide_instructions() is (torch.backends.cpu.get_cpu_capability() == "AVX512")
+
+
+@torch.no_grad()
+def test_a_compiler_gets_torchs_own_products(copies):
+    linear, x = FastLinear(24, 40), torch.randn(ROWS, 1, 24)
+    compiled = torch.compile(linear, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), linear(x), rtol=1e-5, atol=1e-6)
+    assert copies == [(ROWS, 1, 24)]  # of the one that is not compiled
+
+
+@torch.no_grad()
+def test_answers_through_onednn_are_the_same(copies):
+    plain, fast = twins(d_model=32)
+    src_ids = torch.randint(3, 9, (ROWS, 6), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(greedy_decode(plain, src_ids, max_new_tokens=8), greedy_decode(fast, src_ids, max_new_tokens=8))
+    assert (ROWS, 1, 32) in copies
 
 
 def test_the_benchmark_has_been_run():

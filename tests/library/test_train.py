@@ -16,7 +16,7 @@ from transformer_lib.data.pronunciation import Entry, Split
 from transformer_lib.distributed import processes
 from transformer_lib.fast import FastTransformer
 from transformer_lib.packing import pack, unpack
-from transformer_lib.recipe import PACKAGED, read_recipe
+from transformer_lib.recipe import PACKAGED, PRECISIONS, read_recipe
 from transformer_lib.transformer import Transformer
 
 RECIPE = """
@@ -142,6 +142,29 @@ def test_the_quick_form_trains_to_the_same_model(recipe, tmp_path):
         assert one == pytest.approx(other, rel=1e-3)
 
 
+@pytest.mark.parametrize("parallel", [None, "ddp", "fsdp"])
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_mixed_precision_multiplies_in_16_bits_and_keeps_32(tmp_path, parallel, fast):
+    losses, kinds = {}, set()
+    for precision in PRECISIONS:
+        path = tmp_path / f"{precision}.toml"
+        path.write_text(
+            RECIPE.replace("dropout = 0.1", "dropout = 0.0").replace(
+                "steps = 9", f"steps = 9\nfast = {fast}\nprecision = '{precision}'"
+            )
+        )
+        with processes():
+            run = train.Run(read_recipe(path), Numbers(), tmp_path / precision, "cpu", parallel)
+            linear = run.model.decoder.layers[0].feed_forward
+            linear.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
+            losses[precision] = [float(run.trainer.train_step()) for _ in range(9)]
+        assert {weight.dtype for weight in run.model.parameters()} == {torch.float32}
+    assert kinds == {torch.float32, torch.bfloat16}
+    assert losses["float32"] != losses["bfloat16"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+    assert losses["bfloat16"][0] == pytest.approx(losses["float32"][0], rel=5e-4)
+
+
 def test_as_a_program(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "pronounce", "--config", "nowhere.toml"])
     monkeypatch.delitem(sys.modules, "transformer_lib.train")
@@ -200,6 +223,8 @@ def test_a_process_that_does_not_lead_writes_nothing_and_says_nothing(recipe, tm
         ("steps = 9", "", "training lacks steps$"),
         ("steps = 9", "steps = 9\nquick = true", "training has the unknown quick$"),
         ("steps = 9", "steps = 9\nfast = 1", "fast must be a bool, got 1"),
+        ("steps = 9", "steps = 9\nprecision = 'half'", "precision must be one of float32, bfloat16, got 'half'"),
+        ("steps = 9", "steps = 9\nprecision = 16", "precision must be one of float32, bfloat16, got 16"),
         ("smoothing = 0.1", "smoothing = 1.0", "smoothing must be at least 0 and below 1, got 1.0"),
         ("peak_rate = 1e-2", "peak_rate = -1", "peak_rate must be above 0, got -1"),
         ("measure = 4", "measure = 5", r"measure \(5\) must be a multiple of every \(2\)"),

@@ -51,7 +51,7 @@ def letter_vocabulary() -> Vocabulary:
 
 
 def phoneme_vocabulary() -> Vocabulary:
-    """The dictionary's 39 phonemes and the special tokens: 32 ids."""
+    """The dictionary's 39 phonemes and the special tokens: 42 ids."""
     return Vocabulary(PHONEMES)
 
 

@@ -52,7 +52,7 @@ def distance_decides(encoding: Tensor, *, tolerance: float | None = None) -> Ver
 
 
 def normalises(norm: Callable[[Tensor], Tensor], d_model: int, *, tolerance: float | None = None) -> Verdict:
-    """A fresh layer norm gives every token mean 0 and variance `var / (var + eps)`, whatever all features share.
+    """A fresh layer norm gives every token mean 0 and variance `var / (var + eps)`, whatever is added to all features.
 
     The variance is the biased one, divided by `d_model`, and eps stands inside the root: at small width and at
     small variance it shows. First stated in chapter 5.
