@@ -30,6 +30,7 @@ from benchmarks.systems import (
     as_batch,
     available,
     make_batches,
+    one_batch,
     pairs_of,
     sentence_lengths,
     train_step,
@@ -96,15 +97,14 @@ def training(systems, sizes, lengths, repeats, device, bfloat16):
 
 def decoding(systems, sizes, length, repeats, device):
     """Return new tokens per second of each system; every sentence gets exactly `length`."""
-    src_ids = make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device).src_ids
+    src_ids = one_batch(sizes, device).src_ids
     jobs = {system.name: lambda system=system: system.greedy(src_ids, length) for system in systems}
     return {name: src_ids.size(0) * length / took for name, took in in_turns(jobs, repeats, device).items()}
 
 
 def gain_of_bfloat16(sizes, repeats, device):
     """Return how many times as fast a training step of the fast model is in mixed precision as in float32."""
-    system = Fast(sizes)
-    batch = make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device)
+    system, batch = Fast(sizes), one_batch(sizes, device)
     system.model.to(device)
     optimizer = system.optimizer()
     jobs = {half: lambda half=half: train_step(system, batch, optimizer, bfloat16=half) for half in (False, True)}
@@ -182,8 +182,8 @@ def measure(sizes, *, repeats, steps, device, say):
     systems = [kind(sizes) for kind in available()]
     for system in systems:
         system.model.to(device)
-    gain = gain_of_bfloat16(sizes, repeats, device)
-    gains = {"bfloat16": gain, "linear map": gain_in_decoding(sizes)}
+    gains = {"bfloat16": gain_of_bfloat16(sizes, repeats, device), "linear map": gain_in_decoding(sizes)}
+    bfloat16 = gains["bfloat16"] > 1.0
     ragged = tuple(min(length, sizes.lengths[1]) for length in RAGGED)
     pairs = 2 * sizes.batch  # two batches
     lengths = {f"{low} to {high} tokens": uniform_lengths(pairs, low, high) for low, high in (sizes.lengths, ragged)}
@@ -191,7 +191,7 @@ def measure(sizes, *, repeats, steps, device, say):
     for what, chosen in lengths.items():
         name = f"training, {what}, target tokens/s"
         say(name)
-        tables[name] = training(systems, sizes, chosen, repeats, device, bfloat16=gain > 1.0)
+        tables[name] = training(systems, sizes, chosen, repeats, device, bfloat16)
     for system in systems:
         system.never_end()
     for length in sizes.new_tokens:
@@ -206,7 +206,7 @@ def measure(sizes, *, repeats, steps, device, say):
     for i, what in enumerate(("training", f"greedy, {sizes.new_tokens[-1]} new tokens")):
         tables[f"memory, {what}, MB"] = {name: values[i] for name, values in held.items()}
     say("the same loss")
-    return {"tables": tables, **gains, "equal loss": equal_loss(sizes, steps, device, bfloat16=gain > 1.0)}
+    return {"tables": tables, **gains, "equal loss": equal_loss(sizes, steps, device, bfloat16)}
 
 
 def machine(device):

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.systems import TINY, Sizes, available, make_batches, train_step, uniform_lengths
-from transformer_lib.batching import Batch
+from benchmarks.systems import TINY, Sizes, available, one_batch, train_step
 
 
 def measure(name: str, sizes: Sizes, device: str = "cpu") -> list[float]:
@@ -38,11 +37,6 @@ def peak(function, device: str) -> float:
     before = resident("VmRSS")
     function()
     return resident("VmHWM") - before
-
-
-def one_batch(sizes: Sizes, device: str) -> Batch:
-    """Return a batch of random tokens."""
-    return make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device)
 
 
 def train(kind: type, sizes: Sizes, device: str) -> None:

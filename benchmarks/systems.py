@@ -64,6 +64,11 @@ def uniform_lengths(number, shortest, longest):
     return torch.randint(shortest, longest + 1, (number, 2), generator=generator).tolist()
 
 
+def one_batch(sizes, device="cpu"):
+    """Return one batch of random tokens, of the usual lengths."""
+    return make_batches(sizes, uniform_lengths(sizes.batch, *sizes.lengths))[0].to(device)
+
+
 def sentence_lengths(number, longest):
     """Return the lengths of source and target of so many sentences of chapter 13, of those up to a longest."""
     subwords = Subwords.load(PACKAGED / "translate" / "subwords.json")

@@ -18,6 +18,7 @@ from benchmarks.systems import (
     as_batch,
     available,
     make_batches,
+    one_batch,
     pairs_of,
     sentence_lengths,
     train_step,
@@ -68,7 +69,7 @@ def test_lengths_are_those_of_real_sentences():
 def test_system_learns_and_decodes(kind):
     torch.manual_seed(0)
     system = kind(TINY)
-    (batch,) = make_batches(TINY, uniform_lengths(TINY.batch, *TINY.lengths))
+    batch = one_batch(TINY)
     optimizer = torch.optim.AdamW(system.model.parameters(), lr=1e-2)
     losses = [float(train_step(system, batch, optimizer)) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
@@ -84,7 +85,7 @@ def test_padding_and_company_change_no_loss(kind):
     """The loss of a batch is the sum of the losses of its sentences: masks and the count of tokens are right."""
     torch.manual_seed(0)
     system = kind(TINY)
-    (batch,) = make_batches(TINY, uniform_lengths(TINY.batch, *TINY.lengths))
+    batch = one_batch(TINY)
     system.model.eval()
     with torch.no_grad():
         together = float(system.loss(batch))
