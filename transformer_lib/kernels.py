@@ -3,6 +3,8 @@
 Each gives what the usual one gives, but for rounding, and dropout for which numbers it drops.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -78,6 +80,7 @@ class FastLinear(nn.Linear):
         return plain and fits and rows * self.out_features <= CACHED
 
 
+@functools.cache  # asked at every product; no process sees the answer change
 def wide_instructions() -> bool:
     """Whether oneDNN is there, and the CPU has AVX-512."""
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -66,6 +66,7 @@ class Run:
             "rate": lambda step: cosine_rate(step, training.peak_rate, training.warmup, training.steps),
             "smoothing": training.smoothing,
             "weight_decay": training.weight_decay,
+            "precision": torch.bfloat16 if training.precision == "bfloat16" else None,
         }
         if parallel is None:
             self.trainer = Trainer(self.model, batches, **options)
@@ -73,9 +74,6 @@ class Run:
             from transformer_lib.distributed import ParallelTrainer  # takes seconds: only those wait who need it
 
             self.trainer = ParallelTrainer(self.model, batches, parallel=parallel, **options)
-        if training.precision == "bfloat16":  # of the forward pass, which decides for the backward pass too
-            autocast = torch.autocast(torch.device(device).type, torch.bfloat16)
-            self.trainer.loss_of = autocast(self.trainer.loss_of)  # type: ignore[method-assign]
         self.seconds = 0.0  # of earlier sessions
         self.started = time.monotonic()
         if self.checkpoint.exists():

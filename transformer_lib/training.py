@@ -1,5 +1,6 @@
 """Training: many small steps, each making the right next tokens a little likelier (chapter 10)."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,8 @@ class Trainer(Resumable):
         accumulate: batches per step.
         betas: AdamW's two memories; these are the paper's for Adam.
         weight_decay: AdamW's pull of all weights towards zero.
+        precision: `torch.bfloat16` to compute products in 16 bits, while weights and their steps stay in the type
+            that they have (mixed precision, chapter 15); by default all is in that type.
 
     Raises:
         ValueError: if a setting is out of range; the message names it.
@@ -50,6 +53,7 @@ class Trainer(Resumable):
         accumulate: int = 1,
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.01,
+        precision: torch.dtype | None = None,
     ) -> None:
         check_positive(accumulate=accumulate)
         check_probability("smoothing", smoothing)
@@ -62,6 +66,8 @@ class Trainer(Resumable):
         for beta in betas:
             check_probability("betas", beta)
         check_number("weight_decay", weight_decay, zero=True)
+        if precision is not None and precision is not torch.bfloat16:
+            raise ValueError(f"precision must be torch.bfloat16, or None for the weights' own, got {shown(precision)}")
         check_batches(model, batches)
         self.model = model
         self.batches = batches
@@ -69,6 +75,7 @@ class Trainer(Resumable):
         self.smoothing = smoothing
         self.clip = clip
         self.accumulate = accumulate
+        self.precision = precision
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=self.rate_at(1), betas=betas, eps=1e-9, weight_decay=weight_decay, fused=True
         )
@@ -103,8 +110,9 @@ class Trainer(Resumable):
         losses = []
         self.optimizer.zero_grad()
         for batch in window:
-            loss = self.loss_of(batch) / number
-            loss.backward()
+            with self.in_precision(batch.src_ids.device):
+                loss = self.loss_of(batch) / number
+            loss.backward()  # in the types of the forward pass
             losses.append(loss.detach())
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.step += 1
@@ -112,6 +120,10 @@ class Trainer(Resumable):
             group["lr"] = rate
         self.optimizer.step()
         return self.mean_over_processes(torch.stack(losses).sum())
+
+    def in_precision(self, device: torch.device) -> contextlib.AbstractContextManager:
+        """Return the context of the forward pass."""
+        return torch.autocast(device.type, self.precision) if self.precision else contextlib.nullcontext()
 
     def loss_of(self, batch: Batch) -> Tensor:
         """Return the summed loss of a batch. (In chapter 15 several processes compute it together.)"""

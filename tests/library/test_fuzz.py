@@ -483,6 +483,7 @@ TRAINER = dict(
     accumulate=mostly(st.integers(1, 3)),
     betas=mostly(st.just((0.9, 0.98))),
     weight_decay=mostly(st.just(0.01)),
+    precision=mostly(st.sampled_from([None, torch.bfloat16])),
 )
 FIT = dict(
     steps=mostly(st.integers(1, 3)),

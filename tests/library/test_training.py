@@ -1,5 +1,6 @@
 """Loss, schedules, the trainer and its checkpoints."""
 
+import copy
 import io
 import math
 import sys
@@ -235,6 +236,26 @@ def test_resume_after_a_kill(tmp_path):
     assert torch.equal(weights(straight.model), weights(second.model))
 
 
+def test_a_precision_of_the_caller_is_kept():
+    """A trainer without one of its own computes in whatever context it is called in."""
+    kinds, run = [], trainer()
+    run.model.decoder.layers[0].feed_forward.register_forward_hook(lambda part, x, y: kinds.append(y.dtype))
+    run.train_step()
+    with torch.autocast("cpu", torch.bfloat16):
+        run.train_step()
+    assert kinds == [torch.float32, torch.bfloat16]
+
+
+def test_a_copy_of_a_trainer_trains_its_own_model_in_its_precision():
+    first = trainer(precision=torch.bfloat16)
+    first.fit(2)
+    second, before = copy.deepcopy(first), weights(first.model)
+    second.fit(5)
+    assert torch.equal(weights(first.model), before)
+    first.fit(5)
+    assert torch.equal(weights(first.model), weights(second.model))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -255,6 +276,11 @@ def test_resume_after_a_kill(tmp_path):
         (lambda: trainer(betas=0.9), "betas must be a tuple of two numbers, got 0.9"),
         (lambda: trainer(betas=(0.9, 1.0)), "betas must be at least 0 and below 1, got 1.0"),
         (lambda: trainer(weight_decay=-0.1), "weight_decay must be at least 0, got -0.1"),
+        (
+            lambda: trainer(precision=torch.float16),
+            r"precision must be torch.bfloat16, or None for the weights' own, got torch.float16",
+        ),
+        (lambda: trainer(precision="bfloat16"), "precision must be torch.bfloat16, .* got 'bfloat16'"),
         (lambda: trainer().fit(1, callback=3), "callback must be a function, got 3"),
         (
             lambda: trainer().fit(1, callback=lambda run: 3),
