@@ -200,7 +200,8 @@ class ParallelTrainer(Trainer):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged, or was written with another model or other data; the trainer is as it was.
+            ValueError: if it is damaged, or was written with another model, other data or other settings; the trainer
+                is as it was.
         """
         content = self._open(path, sharded=True)
         load_sharded(self.model, self.optimizer, content, Path(path))

@@ -1,7 +1,9 @@
 """Resuming: everything that the next step of a training depends on, written to a file and put back (chapter 10)."""
 
 import copy
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,10 @@ class Resumable:
 
     model: Transformer
     batches: TokenBatches
+    smoothing: float
+    clip: float
+    accumulate: int
+    precision: torch.dtype | None
     optimizer: torch.optim.Optimizer
     step: int
     epoch: int
@@ -46,7 +52,7 @@ class Resumable:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, or was written with another model or other data.
+            ValueError: if the file is damaged, or was written with another model, other data or other settings.
         """
         content = self._open(path, sharded=False)
         before = copy.deepcopy(self.state())
@@ -62,16 +68,31 @@ class Resumable:
         if ("folder" in content) != sharded:
             way = "one process" if sharded else "a ParallelTrainer (--parallel)"
             raise ValueError(f"{path} was written by {way}; go on with it in the same way")
-        have, want = shown(content["setting"], 200), shown(self._setting(), 200)
-        if have != want:
-            raise ValueError(f"{path} was written with {have}, but the trainer has {want}")
+        have, want = content["setting"], self._setting()
+        if isinstance(have, dict) and have.keys() == want.keys():
+            plain = {name: value for name, value in have.items() if isinstance(value, int | float | str)}
+            names = [name for name in want if name not in plain or plain[name] != want[name]]
+            have, want = ({name: setting[name] for name in names} for setting in (have, want))
+        if have or want:
+            raise ValueError(f"{path} was written with {shown(have, 200)}, but the trainer has {shown(want, 200)}")
         return content
 
-    def _setting(self) -> dict[str, int | str]:
-        """What must be the same for a training to go on: the data, their order, the type of numbers."""
-        batches, weight = self.batches, next(self.model.parameters())
-        numbers = {"pairs": len(batches), "batch_tokens": batches.batch_tokens, "seed": batches.seed}
-        return {**numbers, "dtype": str(weight.dtype)}
+    def _setting(self) -> dict[str, Any]:
+        """What must be the same for a training to go on: everything that was chosen, but for the rate of each step."""
+        batches, weight, group = self.batches, next(self.model.parameters()), self.optimizer.param_groups[0]
+        return {
+            "pairs": len(batches),
+            "batch_tokens": batches.batch_tokens,
+            "seed": batches.seed,
+            "dtype": str(weight.dtype),
+            "precision": str(self.precision),
+            "smoothing": self.smoothing,
+            "clip": self.clip,
+            "accumulate": self.accumulate,
+            "betas": str(group["betas"]),
+            "weight_decay": group["weight_decay"],
+            **dataclasses.asdict(self.model.config),
+        }
 
     def _go_to(self, content: dict) -> None:
         """Take over a state, if it fits; after an error some of it may be taken over."""

@@ -328,7 +328,8 @@ def test_what_does_not_fit_is_refused(saved, tmp_path):
         one.resume(path)
     other = model()
     other.output = torch.nn.Linear(22, 36, dtype=torch.float64)
-    run = ParallelTrainer(other, TokenBatches(PAIRS, batch_tokens=60, seed=2), parallel="ddp", rate=lambda step: 1e-2)
+    batches = TokenBatches(PAIRS, batch_tokens=60, seed=2)
+    run = ParallelTrainer(other, batches, parallel="ddp", rate=lambda step: 1e-2, clip=0.1)
     with pytest.raises(ValueError, match=r"does not fit this model: the shape of output.weight is \(35, 22\), the"):
         run.resume(path)
     assert not run.optimizer.state

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from benchmarks import trainings
 from transformer_lib import pronounce
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import pronunciation
@@ -116,3 +117,19 @@ def test_the_card_says_what_was_measured():
     parameters = sum(p.numel() for p in pronounce.load().parameters())
     assert f"{steps:,} steps" in card
     assert f"{parameters:,} parameters" in card
+
+
+def test_every_training_is_told(tmp_path):
+    rows = json.loads(trainings.RESULTS.read_text())
+    result = json.loads((FOLDER / "result.json").read_text())["averaged"]
+    (mine,) = [row for row in rows if not row["changes"]]
+    assert mine == {"changes": {}, **result}
+    for name, line in (("a", "dropout = 0.2\n"), ("b", "")):
+        (tmp_path / name).mkdir()
+        recipe = (FOLDER / "recipe.toml").read_text().replace("dropout = 0.1\n", line)
+        (tmp_path / name / "recipe.toml").write_text(recipe.replace("seed = 0", "seed = 3"))
+        averaged = {**result, "dev_word_error": 0.1 if name == "b" else 0.2}
+        (tmp_path / name / "result.json").write_text(json.dumps({"last": result, "averaged": averaged}))
+    first, second = trainings.collect([tmp_path / "a", tmp_path / "b"], FOLDER)
+    assert first == {"changes": {"seed": 3, "dropout": None}, **result, "dev_word_error": 0.1}
+    assert second == {"changes": {"seed": 3, "dropout": 0.2}, **result, "dev_word_error": 0.2}

@@ -1,0 +1,51 @@
+"""Which trainings were made before one was packaged? Collect what they gave, best or not.
+
+    python -m transformer_lib.train pronounce --config wide.toml --folder runs/wide
+    python benchmarks/trainings.py runs/*
+
+Every folder holds a training that has come to its end. Written to `transformer_lib/recipes/pronounce/trainings.json`:
+for each what its recipe has otherwise than the packaged one, and what was measured in the end.
+"""
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+
+from transformer_lib.checkpoint import write_atomically
+from transformer_lib.recipe import PACKAGED
+
+RESULTS = PACKAGED / "pronounce" / "trainings.json"
+
+
+def settings(folder: Path) -> dict[str, object]:
+    """The settings of a recipe that its model depends on, without their tables."""
+    recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    return {"seed": recipe["seed"], "threads": recipe["threads"], **recipe["model"], **recipe["training"]}
+
+
+def collect(folders: list[Path], packaged: Path) -> list[dict]:
+    """What each recipe has otherwise than the packaged one, and the errors of its averaged model; best on dev first."""
+    rows = []
+    for folder in folders:
+        mine, other = settings(packaged), settings(folder)
+        changes = {name: other.get(name) for name in {**mine, **other} if mine.get(name) != other.get(name)}
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        rows.append({"changes": changes, **result["averaged"]})
+    return sorted(rows, key=lambda row: row["dev_word_error"])
+
+
+def main() -> None:
+    """Collect, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+", help="a training that has ended")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
+    options = parser.parse_args()
+    rows = collect(options.folders, PACKAGED / "pronounce")
+    write_atomically((json.dumps(rows, indent=1) + "\n").encode(), options.out)
+    for row in rows:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
