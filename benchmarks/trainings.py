@@ -8,27 +8,27 @@ for each what its recipe has otherwise than the packaged one, and what was measu
 """
 
 import argparse
+import dataclasses
 import json
-import tomllib
 from pathlib import Path
 
 from transformer_lib.checkpoint import write_atomically
-from transformer_lib.recipe import PACKAGED
+from transformer_lib.recipe import PACKAGED, read_recipe
 
 RESULTS = PACKAGED / "pronounce" / "trainings.json"
 
 
 def settings(folder: Path) -> dict[str, object]:
     """The settings of a recipe that its model depends on, without their tables."""
-    recipe = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    recipe = dataclasses.asdict(read_recipe(folder / "recipe.toml"))
     return {"seed": recipe["seed"], "threads": recipe["threads"], **recipe["model"], **recipe["training"]}
 
 
 def collect(folders: list[Path], packaged: Path) -> list[dict]:
     """What each recipe has otherwise than the packaged one, and the errors of its averaged model; best on dev first."""
-    rows = []
+    rows, mine = [], settings(packaged)
     for folder in folders:
-        mine, other = settings(packaged), settings(folder)
+        other = settings(folder)
         changes = {name: other.get(name) for name in {**mine, **other} if mine.get(name) != other.get(name)}
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         rows.append({"changes": changes, **result["averaged"]})
