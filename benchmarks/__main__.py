@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
@@ -19,14 +18,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks import memory
+from benchmarks import memory, runs
 from benchmarks.systems import (
-    PAD,
     TINY,
     Fast,
-    Ours,
     Sizes,
     Torch,
+    TorchAsItStarts,
+    adamw,
     as_batch,
     available,
     make_batches,
@@ -36,11 +35,15 @@ from benchmarks.systems import (
     train_step,
     uniform_lengths,
 )
+from transformer_lib._progress import progress
 from transformer_lib.data import numbers
-from transformer_lib.interop import to_torch
-from transformer_lib.kernels import FastLinear
+from transformer_lib.data.vocabulary import PAD_ID
+from transformer_lib.fast.kernels import FastLinear
+from transformer_lib.loss import batch_loss
+from transformer_lib.notebook import results as measurements
+from transformer_lib.transformer import Transformer
 
-RESULTS = Path(__file__).parents[1] / "transformer_lib" / "data" / "speed.json"
+RESULTS = measurements.FOLDER / "speed.json"
 RAGGED = (2, 32)  # lengths as in text where short sentences stand among long ones
 ONCE = 20.0  # seconds; what takes longer is not repeated
 
@@ -57,9 +60,9 @@ def seconds(function, device):
 
 def in_turns(jobs, repeats, device):
     """Run every job once to warm up, then all of them in turns; return the median seconds of each."""
-    warm = {name: seconds(job, device) for name, job in jobs.items()}
+    warm = {name: seconds(job, device) for name, job in progress(jobs.items(), "warming up")}
     times = {name: [took] if took > ONCE else [] for name, took in warm.items()}
-    for _ in range(repeats):
+    for _ in progress(range(repeats), "rounds"):
         for name in jobs:
             if warm[name] <= ONCE:
                 times[name].append(seconds(jobs[name], device))
@@ -81,14 +84,14 @@ def training(systems, sizes, lengths, repeats, device, bfloat16):
     """
     batches = [batch.to(device) for batch in make_batches(sizes, lengths)]
     by_length = [batch.to(device) for batch in sort_by_length(batches)]
-    tokens = sum(int((batch.tgt_ids[:, 1:] != PAD).sum()) for batch in batches)
+    tokens = sum(int((batch.tgt_ids[:, 1:] != PAD_ID).sum()) for batch in batches)
 
     def job(system, batches, **options):
-        optimizer = system.optimizer()
+        optimizer = adamw(system)
         return lambda: [train_step(system, batch, optimizer, **options) for batch in batches]
 
     jobs = {system.name: job(system, batches) for system in systems}
-    sorters = [system for system in systems if isinstance(system, (Torch, Ours))]
+    sorters = [system for system in systems if isinstance(system, (TorchAsItStarts, Transformer))]
     jobs |= {f"{system.name}, sorted": job(system, by_length) for system in sorters}
     if bfloat16:
         jobs |= {f"{system.name}, bfloat16": job(system, batches, bfloat16=True) for system in systems}
@@ -98,15 +101,14 @@ def training(systems, sizes, lengths, repeats, device, bfloat16):
 def decoding(systems, sizes, length, repeats, device):
     """Return new tokens per second of each system; every sentence gets exactly `length`."""
     src_ids = one_batch(sizes, device).src_ids
-    jobs = {system.name: lambda system=system: system.greedy(src_ids, length) for system in systems}
+    jobs = {system.name: lambda system=system: system.answer(src_ids, length) for system in systems}
     return {name: src_ids.size(0) * length / took for name, took in in_turns(jobs, repeats, device).items()}
 
 
 def gain_of_bfloat16(sizes, repeats, device):
     """Return how many times as fast a training step of the fast model is in mixed precision as in float32."""
-    system, batch = Fast(sizes), one_batch(sizes, device)
-    system.model.to(device)
-    optimizer = system.optimizer()
+    system, batch = Fast(sizes.config()).to(device), one_batch(sizes, device)
+    optimizer = adamw(system)
     jobs = {half: lambda half=half: train_step(system, batch, optimizer, bfloat16=half) for half in (False, True)}
     took = in_turns(jobs, repeats, device)
     return took[False] / took[True]
@@ -132,35 +134,30 @@ def equal_loss(sizes, steps, device, bfloat16):
     train, test = (numbers.encode_pairs(pairs) for pairs in numbers.split_numbers(10_000, 1_000, seed=0))
     sizes = dataclasses.replace(sizes, vocab=max(english, german), max_len=64)
     torch.manual_seed(0)
-    ours, half, theirs = Fast(sizes), Fast(sizes), Torch(sizes)
-    half.model.load_state_dict(ours.model.state_dict())
-    for name in ("src_embedding", "tgt_embedding", "output"):
-        getattr(theirs.model, name).load_state_dict(getattr(ours.model, name).state_dict())
-    ours_as_theirs = to_torch(ours.model.encoder), to_torch(ours.model.decoder)
-    theirs.model.transformer.encoder, theirs.model.transformer.decoder = ours_as_theirs
+    ours, half, theirs = (kind(sizes.config()) for kind in (Fast, Fast, TorchAsItStarts))
+    half.load_state_dict(ours.state_dict())
+    Torch.begin_like(theirs, ours)
     systems = {"torch": theirs, "ours": ours} | ({"ours, bfloat16": half} if bfloat16 else {})
-    for system in systems.values():
-        system.model.to(device)
-    optimizers = {name: system.optimizer() for name, system in systems.items()}
+    optimizers = {name: adamw(system.to(device)) for name, system in systems.items()}
     took, padding, positions = dict.fromkeys(systems, 0.0), 0, 0
-    for _ in range(steps):
+    for _ in progress(range(steps), "the same loss"):
         batch = as_batch([train[i] for i in torch.randint(len(train), (sizes.batch,)).tolist()]).to(device)
-        padding += sum(int((side == PAD).sum()) for side in (batch.src_ids, batch.tgt_ids[:, 1:]))
+        padding += sum(int((side == PAD_ID).sum()) for side in (batch.src_ids, batch.tgt_ids[:, 1:]))
         positions += batch.src_ids.numel() + batch.tgt_ids[:, 1:].numel()
         for name, system in systems.items():
             step = functools.partial(train_step, system, batch, optimizers[name], bfloat16=system is half)
             took[name] += seconds(step, device)
     batch, loss = as_batch(test).to(device), {}
     for name, system in systems.items():
-        system.model.eval()
         with torch.no_grad():
-            loss[name] = float(system.loss(batch) / (batch.tgt_ids[:, 1:] != PAD).sum())
+            total, number = batch_loss(system.eval(), *batch)
+            loss[name] = float(total / number)
     return {"steps": steps, "padding": padding / positions, "seconds": took, "loss": loss}
 
 
 def table(results):
     """Return the results as lines of text; ratios are to the first system."""
-    first = next(iter(results["tables"]["memory, training, MB"]))
+    first = TorchAsItStarts.name
     lines = []
     for title, row in results["tables"].items():
         lines.append(f"\n{title}")
@@ -179,9 +176,7 @@ def measure(sizes, *, repeats, steps, device, say):
     """Run everything; return what is written."""
     tables = {}
     torch.manual_seed(0)
-    systems = [kind(sizes) for kind in available()]
-    for system in systems:
-        system.model.to(device)
+    systems = [kind(sizes.config()).to(device) for kind in available()]
     gains = {"bfloat16": gain_of_bfloat16(sizes, repeats, device), "linear map": gain_in_decoding(sizes)}
     bfloat16 = gains["bfloat16"] > 1.0
     ragged = tuple(min(length, sizes.lengths[1]) for length in RAGGED)
@@ -252,10 +247,11 @@ def main():
     def say(what):
         print(f"{time.perf_counter() - started:5.0f} s  {what}", flush=True)
 
+    say("seven tables and two more numbers; all in all a quarter of an hour, or twice that where other things run")
     results = {"setting": machine(options.device), "sizes": vars(sizes)}
     repeats = 1 if options.quick else options.repeats
     results |= measure(sizes, repeats=repeats, steps=steps, device=options.device, say=say)
-    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    runs.write(options.out, results)
     print(table(results))
     say(f"written to {options.out.name}")
 

@@ -1,29 +1,29 @@
 """What do the choices of the pronunciation recipe matter? One changed at a time, at a small size, with three seeds.
 
-    python benchmarks/ablation.py
+    python -m benchmarks.ablation
 
 Every run sees as many target tokens as the others, on one thread; about half an hour in all. Each is written when it
-has ended, to `transformer_lib/recipes/pronounce/ablation.json`; the same command goes on after the last one there.
+has ended, to `transformer_lib/notebook/results/ablation.json`; the same command goes on after the last one there.
 """
 
 import argparse
-import json
-import statistics
 from pathlib import Path
 
 import torch
 
-from transformer_lib.batching import TokenBatches
-from transformer_lib.checkpoint import write_atomically
+from benchmarks.runs import Rows, in_order
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import pronunciation
-from transformer_lib.evaluation import evaluate
+from transformer_lib.data.batches import TokenBatches
+from transformer_lib.loss import evaluate
+from transformer_lib.notebook import results
+from transformer_lib.recipes.tasks import Pronounce
 from transformer_lib.schedules import cosine_rate
-from transformer_lib.tasks import Pronounce
 from transformer_lib.training import Trainer
 from transformer_lib.transformer import Transformer
 
-RESULTS = Path(__file__).parents[1] / "transformer_lib" / "recipes" / "pronounce" / "ablation.json"
+RESULTS = results.FOLDER / "ablation.json"
+SECONDS = 75  # that a run took where it was done last
 TOKENS = 768_000  # target tokens that each run sees, padding included
 BASE = {
     "model": {"d_model": 96, "n_heads": 4, "n_encoder_layers": 2, "n_decoder_layers": 2, "d_ff": 384, "max_len": 32},
@@ -53,7 +53,7 @@ def run(task: Pronounce, change: dict, seed: int, tokens: int) -> dict[str, floa
     training = settings["training"]
     steps = tokens // training["batch_tokens"]
     torch.manual_seed(seed)
-    sizes = {"src_vocab_size": task.src_vocab_size, "tgt_vocab_size": task.tgt_vocab_size}
+    sizes = dict(zip(("src_vocab_size", "tgt_vocab_size"), task.vocab_sizes, strict=True))
     model = Transformer(TransformerConfig(**sizes, **settings["model"], **settings["ways"]))
     batches = TokenBatches(task.train_pairs(), batch_tokens=training["batch_tokens"], seed=seed)
 
@@ -70,16 +70,6 @@ def run(task: Pronounce, change: dict, seed: int, tokens: int) -> dict[str, floa
     }
 
 
-def print_table(rows: list[dict]) -> None:
-    """Print mean and range over the seeds of each change."""
-    for name in CHANGES:
-        mine = [row for row in rows if row["change"] == name]
-        if mine:
-            errors = [100 * row["word_error"] for row in mine]
-            spread = f"{min(errors):.1f} to {max(errors):.1f}"
-            print(f"{name:24} {statistics.mean(errors):5.1f} % word error ({spread}; {len(mine)} seeds)")
-
-
 def main() -> None:
     """Make all runs that are not made yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,19 +78,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    about = {"tokens": options.tokens, "base": BASE, "torch": torch.__version__}
-    results = json.loads(options.out.read_text()) if options.out.exists() else {**about, "rows": []}
-    if {key: results[key] for key in about} != about:
-        raise SystemExit(f"{options.out} was written with other settings or another torch; move it away")
+    kept = Rows(options.out, {"tokens": options.tokens, "base": BASE, "torch": torch.__version__})
+    runs = [(name, seed) for seed in range(options.seeds) for name in CHANGES]
+    runs = [(name, seed) for name, seed in runs if not kept.has(change=name, seed=seed)]
     task = Pronounce()
-    for seed in range(options.seeds):
-        for name, change in CHANGES.items():
-            if any((row["change"], row["seed"]) == (name, seed) for row in results["rows"]):
-                continue
-            results["rows"].append({"change": name, "seed": seed, **run(task, change, seed, options.tokens)})
-            write_atomically((json.dumps(results, indent=1) + "\n").encode(), options.out)
-            print(results["rows"][-1], flush=True)
-    print_table(results["rows"])
+    for name, seed in in_order(runs, SECONDS * options.tokens / TOKENS):
+        kept.add({"change": name, "seed": seed, **run(task, CHANGES[name], seed, options.tokens)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.systems import TINY, Sizes, available, one_batch, train_step
+from benchmarks.systems import TINY, Sizes, adamw, available, one_batch, train_step
 
 
 def measure(name: str, sizes: Sizes, device: str = "cpu") -> list[float]:
@@ -42,19 +42,17 @@ def peak(function, device: str) -> float:
 def train(kind: type, sizes: Sizes, device: str) -> None:
     """Make two steps."""
     torch.manual_seed(0)
-    system, batch = kind(sizes), one_batch(sizes, device)
-    system.model.to(device)
-    optimizer = system.optimizer()
+    model, batch = kind(sizes.config()).to(device), one_batch(sizes, device)
+    optimizer = adamw(model)
     for _ in range(2):
-        train_step(system, batch, optimizer)
+        train_step(model, batch, optimizer)
 
 
 def decode(kind: type, sizes: Sizes, device: str) -> None:
     """Decode one batch."""
-    system, batch = kind(sizes), one_batch(sizes, device)
-    system.model.to(device)
-    system.never_end()
-    system.greedy(batch.src_ids, sizes.new_tokens[-1])
+    model, batch = kind(sizes.config()).to(device), one_batch(sizes, device)
+    model.never_end()
+    model.answer(batch.src_ids, sizes.new_tokens[-1])
 
 
 def main() -> None:

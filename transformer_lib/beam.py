@@ -6,10 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_flags, check_number, check_positive
+from transformer_lib._checks import check_number, check_whole
 from transformer_lib.decoding import check_room, next_log_probs
-from transformer_lib.evaluation import evaluating
-from transformer_lib.transformer import Transformer
+from transformer_lib.transformer import Transformer, evaluating
 
 
 class Hypotheses(NamedTuple):
@@ -23,7 +22,7 @@ class Hypotheses(NamedTuple):
     scores: Float[Tensor, "batch beam"]  # the log-probabilities over the length penalty
 
 
-def gnmt_penalty(length: Float[Tensor, "*batch"] | float, alpha: float) -> Float[Tensor, "*batch"] | float:
+def gnmt_penalty(length: Float[Tensor, "*batch"] | int | float, alpha: float) -> Float[Tensor, "*batch"] | float:
     r"""Return what the log-probability of an answer is divided by, so that short answers do not win by being short.
 
     $$\left(\frac{5 + length}{6}\right)^{\alpha}$$
@@ -38,8 +37,7 @@ def gnmt_penalty(length: Float[Tensor, "*batch"] | float, alpha: float) -> Float
     Raises:
         ValueError: if `alpha` is negative.
     """
-    check_number("length", 0.0 if isinstance(length, Tensor) else length, zero=True)
-    check_number("alpha", alpha, zero=True)
+    check_number(alpha=alpha, zero=True)
     return ((5 + length) / 6) ** alpha
 
 
@@ -72,16 +70,15 @@ def beam_hypotheses(
         ValueError: if a setting is out of range; the message names it.
     """
     check_room(model, max_new_tokens)
-    check_positive(beam_size=beam_size)
-    check_number("length_penalty", length_penalty, zero=True)
-    check_flags(use_cache=use_cache)
+    check_whole(1, beam_size=beam_size)
+    check_number(length_penalty=length_penalty, zero=True)
     config = model.config
     with evaluating(model):
         memory, memory_mask = (x.repeat_interleave(beam_size, dim=0) for x in model.encode(src_ids))
         cache = model.new_cache(max_new_tokens) if use_cache else None
-        ids = src_ids.new_full((len(memory), 1), config.bos_id)  # (batch * beam, 1)
-        first_rows = torch.arange(0, len(memory), beam_size, device=ids.device).unsqueeze(1)  # (batch, 1)
-        log_probs = memory.new_full((len(src_ids), beam_size), -torch.inf)  # minus infinity: nothing here yet
+        ids = src_ids.new_full((memory.size(0), 1), config.bos_id)  # (batch * beam, 1)
+        first_rows = torch.arange(0, memory.size(0), beam_size, device=ids.device).unsqueeze(1)  # (batch, 1)
+        log_probs = memory.new_full((src_ids.size(0), beam_size), -torch.inf)  # minus infinity: nothing here yet
         log_probs[:, 0] = 0.0  # one beginning, the empty one
         ended = torch.zeros_like(log_probs, dtype=torch.bool)
         for _ in range(max_new_tokens):
@@ -136,4 +133,5 @@ def beam_search(
         use_cache=use_cache,
     )
     best = hypotheses.ids[:, 0]  # (batch, tgt_len)
-    return best[:, : int((best != model.config.pad_id).sum(dim=1).max())]
+    length = int((best != model.config.pad_id).sum(dim=1).max()) if len(best) else 1  # as of greedy_decode
+    return best[:, :length]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from jaxtyping import Int
 from torch import Tensor
 
-from transformer_lib._checks import check_ids_type, check_positive
 from transformer_lib.attention import MultiHeadAttention
 
 
@@ -27,7 +26,6 @@ class KVCache:
     """
 
     def __init__(self, max_len: int) -> None:
-        check_positive(max_len=max_len)
         self.max_len = max_len
         self.length = 0
         self._keys: Tensor | None = None  # reserved at the first call, when shape and device are known
@@ -40,15 +38,10 @@ class KVCache:
             ValueError: if more than `max_len` positions would be held, or the batch is another one.
         """
         keys, values = attention.keys_values(key, value)  # (batch, heads, new, d_head)
-        if self._keys is not None and self._keys.shape[1::2] != keys.shape[1::2]:
+        have, new = (None if x is None else (x.size(0), x.size(1), x.size(3), x.dtype) for x in (self._keys, keys))
+        if have not in (None, new):
             raise ValueError(
-                f"cache holds {self._keys.size(1)} heads of width {self._keys.size(3)}, "
-                f"got {keys.size(1)} of {keys.size(3)}; begin a new cache for another model"
-            )
-        if self._keys is not None and (self._keys.size(0), self._keys.dtype) != (keys.size(0), keys.dtype):
-            raise ValueError(
-                f"cache holds {self._keys.size(0)} sequences of {self._keys.dtype}, "
-                f"got {keys.size(0)} of {keys.dtype}; begin a new cache for a new batch"
+                f"cache holds (batch, heads, d_head, dtype) = {have}, got {new}; begin a new cache for another batch"
             )
         end = self.length + keys.size(2)
         if end > self.max_len:
@@ -108,23 +101,14 @@ class DecoderCache:
     """
 
     def __init__(self, n_layers: int, max_len: int) -> None:
-        check_positive(n_layers=n_layers, max_len=max_len)
         self.layers = [LayerCache(KVCache(max_len)) for _ in range(n_layers)]
 
     @property
     def length(self) -> int:
         """Number of positions held: the position of the next token."""
-        lengths = sorted({layer.self_attn.length for layer in self.layers})
-        if len(lengths) > 1:
-            raise ValueError(f"cache holds {lengths} positions in its layers, for a call failed; begin a new cache")
         return self.layers[0].self_attn.length
 
     def select(self, rows: Int[Tensor, " batch"]) -> None:
-        """Let sequence i go on from what sequence `rows[i]` has written so far; their sources must be the same.
-
-        Raises:
-            ValueError: if `rows` holds no whole numbers.
-        """
-        check_ids_type("rows", rows)
+        """Let sequence i go on from what sequence `rows[i]` has written so far; their sources must be the same."""
         for layer in self.layers:
             layer.self_attn.select(rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import nn
 
-from transformer_lib._checks import check_count, check_flags, check_positive, check_probability, shown
+from transformer_lib._checks import check_share, check_whole, shown
 
 ACTIVATIONS = {
     "relu": F.relu,
@@ -63,22 +63,24 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         sizes = ("src_vocab_size", "tgt_vocab_size", "d_model", "n_heads", "n_encoder_layers", "n_decoder_layers")
-        check_positive(**{name: getattr(self, name) for name in (*sizes, "d_ff", "max_len")})
-        check_probability("dropout", self.dropout)
+        check_whole(1, **{name: getattr(self, name) for name in (*sizes, "d_ff", "max_len")})
+        check_share(dropout=self.dropout)
         if self.d_model % self.n_heads != 0:
             raise ValueError(f"d_model ({self.d_model}) must be divisible by n_heads ({self.n_heads})")
         if self.d_model % 2 != 0:
             raise ValueError(f"sinusoidal encoding needs an even d_model, got {self.d_model}")
         if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(self.activation)}")
-        check_flags(norm_first=self.norm_first, tie_embeddings=self.tie_embeddings, share_vocab=self.share_vocab)
+        for name in ("norm_first", "tie_embeddings", "share_vocab"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {shown(getattr(self, name))}")
         if self.share_vocab and self.src_vocab_size != self.tgt_vocab_size:
             raise ValueError(
                 "share_vocab needs src_vocab_size == tgt_vocab_size, "
                 f"got {self.src_vocab_size} and {self.tgt_vocab_size}"
             )
         specials = {"pad_id": self.pad_id, "bos_id": self.bos_id, "eos_id": self.eos_id}
-        check_count(**specials)
+        check_whole(0, **specials)
         for name, token_id in specials.items():
             if token_id >= self.tgt_vocab_size:
                 raise ValueError(

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_positive
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.cache import DecoderCache, LayerCache
 from transformer_lib.layers import FeedForward, LayerNorm, SublayerConnection
+from transformer_lib.masks import Mask
 
 
 class DecoderLayer(nn.Module):
@@ -48,8 +48,8 @@ class DecoderLayer(nn.Module):
         self,
         x: Float[Tensor, "batch tgt_len d_model"],
         memory: Float[Tensor, "batch src_len d_model"],
-        tgt_mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        tgt_mask: Mask = None,
+        memory_mask: Mask = None,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "batch tgt_len d_model"]:
         """Return the target tokens, each changed by its past and by the source.
@@ -61,8 +61,6 @@ class DecoderLayer(nn.Module):
             memory_mask: which source tokens are real: the source's padding mask.
             cache: keys and values of earlier steps; only used when generating.
         """
-        if cache is not None and not isinstance(cache, LayerCache):
-            raise ValueError(f"cache must be a LayerCache, got {type(cache).__name__}; Decoder takes a DecoderCache")
         past, source = (None, None) if cache is None else (cache.self_attn, cache.cross_attn)
         x = self.self_attn_residual(x, lambda x: self.self_attn(x, x, x, tgt_mask, past))
         x = self.cross_attn_residual(x, lambda x: self.cross_attn(x, memory, memory, memory_mask, source))
@@ -89,7 +87,6 @@ class Decoder(nn.Module):
         activation: Callable[[Tensor], Tensor] = F.relu,
     ) -> None:
         super().__init__()
-        check_positive(n_layers=n_layers)
         self.layers = nn.ModuleList(
             DecoderLayer(d_model, n_heads, d_ff, dropout, norm_first, activation) for _ in range(n_layers)
         )
@@ -99,15 +96,11 @@ class Decoder(nn.Module):
         self,
         x: Float[Tensor, "batch tgt_len d_model"],
         memory: Float[Tensor, "batch src_len d_model"],
-        tgt_mask: Bool[Tensor, "..."] | None = None,
-        memory_mask: Bool[Tensor, "..."] | None = None,
+        tgt_mask: Mask = None,
+        memory_mask: Mask = None,
         cache: DecoderCache | None = None,
     ) -> Float[Tensor, "batch tgt_len d_model"]:
         """Pass the target through all layers; masks and memory are the same in each."""
-        if cache is not None and not isinstance(cache, DecoderCache):
-            raise ValueError(f"cache must be a DecoderCache, got {type(cache).__name__}; begin with model.new_cache()")
-        if cache is not None and len(cache.layers) != len(self.layers):
-            raise ValueError(f"cache is for {len(cache.layers)} layers, the decoder has {len(self.layers)}")
         caches = [None] * len(self.layers) if cache is None else cache.layers
         for layer, layer_cache in zip(self.layers, caches, strict=True):
             x = layer(x, memory, tgt_mask, memory_mask, layer_cache)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_callable, check_flags, check_model, check_positive, check_token_axes
-from transformer_lib.batching import check_pairs, pad_sequences, whole_numbers
+from transformer_lib._checks import check_whole
+from transformer_lib._progress import progress
 from transformer_lib.cache import DecoderCache
-from transformer_lib.evaluation import evaluating
-from transformer_lib.transformer import Transformer
+from transformer_lib.data.batches import check_pairs, pad_sequences
+from transformer_lib.transformer import Transformer, evaluating
 
 
 @torch.no_grad()
@@ -41,7 +41,6 @@ def greedy_decode(
         ValueError: if `max_new_tokens` is below 1 or more than the model has positions for, or the model's
             weights are no longer numbers.
     """
-    check_flags(use_cache=use_cache)
     check_room(model, max_new_tokens)
     config = model.config
     with evaluating(model):
@@ -83,8 +82,6 @@ def next_log_probs(
     Raises:
         ValueError: if the model's weights are no longer numbers, or something does not fit the model.
     """
-    check_model(model)
-    check_token_axes("ids", ids)
     new_ids = ids if cache is None else ids[:, -1:]
     logits = model.decode(new_ids, memory, memory_mask, cache)[:, -1]  # (batch, vocab)
     check_finite(logits)
@@ -95,8 +92,7 @@ def next_log_probs(
 
 def check_room(model: Transformer, max_new_tokens: int) -> None:
     """Require a model that can write answers of `max_new_tokens`."""
-    check_model(model)
-    check_positive(max_new_tokens=max_new_tokens)
+    check_whole(1, max_new_tokens=max_new_tokens)
     if max_new_tokens > model.config.max_len:
         most = model.config.max_len
         raise ValueError(f"max_new_tokens ({max_new_tokens}) must be at most the model's max_len ({most})")
@@ -131,14 +127,11 @@ def translate_ids(
     Raises:
         ValueError: if a source is empty, or a setting does not fit.
     """
-    check_room(model, max_new_tokens)
-    check_positive(batch_size=batch_size)
+    check_whole(1, batch_size=batch_size)
     decode = greedy_decode if decode is None else decode
-    check_callable("decode", decode)
-    sources = whole_numbers(sources)
     pad_id, device = model.config.pad_id, next(model.parameters()).device
     answers: list[list[int]] = []
-    for i in range(0, len(sources), batch_size):
+    for i in progress(range(0, len(sources), batch_size), "translating"):
         src_ids = pad_sequences(sources[i : i + batch_size], pad_id).to(device)
         rows = decode(model, src_ids, max_new_tokens=max_new_tokens, **options).tolist()
         answers += [[token for token in row if token != pad_id] for row in rows]

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_positive
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.layers import FeedForward, LayerNorm, SublayerConnection
+from transformer_lib.masks import Mask
 
 
 class EncoderLayer(nn.Module):
@@ -41,9 +41,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(d_model, d_ff, dropout, activation)
         self.feed_forward_residual = SublayerConnection(d_model, dropout, norm_first)
 
-    def forward(
-        self, x: Float[Tensor, "batch seq d_model"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "batch seq d_model"]:
+    def forward(self, x: Float[Tensor, "batch seq d_model"], mask: Mask = None) -> Float[Tensor, "batch seq d_model"]:
         """Return the tokens, each changed by what it saw.
 
         Args:
@@ -74,15 +72,12 @@ class Encoder(nn.Module):
         activation: Callable[[Tensor], Tensor] = F.relu,
     ) -> None:
         super().__init__()
-        check_positive(n_layers=n_layers)
         self.layers = nn.ModuleList(
             EncoderLayer(d_model, n_heads, d_ff, dropout, norm_first, activation) for _ in range(n_layers)
         )
         self.norm = LayerNorm(d_model) if norm_first else nn.Identity()
 
-    def forward(
-        self, x: Float[Tensor, "batch seq d_model"], mask: Bool[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "batch seq d_model"]:
+    def forward(self, x: Float[Tensor, "batch seq d_model"], mask: Mask = None) -> Float[Tensor, "batch seq d_model"]:
         """Pass the tokens through all layers; `mask` is the same in each."""
         for layer in self.layers:
             x = layer(x, mask)

@@ -1,11 +1,16 @@
 """The loss: how surprised the model is by each token that really came next (chapter 10)."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_count, check_device, check_float, check_ids, check_positive, check_probability
+from transformer_lib._checks import shown
+from transformer_lib._progress import progress
+from transformer_lib.data.batches import TokenBatches
+from transformer_lib.transformer import Transformer, evaluating
 
 
 def smoothed_targets(
@@ -26,17 +31,15 @@ def smoothed_targets(
         pad_id: id of the padding token.
 
     Raises:
-        ValueError: if `smoothing` is not in range, there is no other token to share it, or an id is outside.
+        ValueError: if `smoothing` is not in range, or there is no other token to share it.
     """
-    check_probability("smoothing", smoothing)
-    check_positive(vocab_size=vocab_size)
-    check_ids("targets", targets, vocab_size)
-    check_pad_id(pad_id, vocab_size)
+    if not 0.0 <= smoothing < 1.0:
+        raise ValueError(f"smoothing must be at least 0 and below 1, got {shown(smoothing)}")
     if vocab_size < 3:
         raise ValueError(f"vocab_size must be at least 3 (padding, the target and another token), got {vocab_size}")
     share = smoothing / (vocab_size - 2)
     rows = torch.full((*targets.shape, vocab_size), share, device=targets.device)
-    rows.scatter_(-1, targets.unsqueeze(-1).long(), 1.0 - smoothing)
+    rows = rows.scatter(-1, targets.unsqueeze(-1).long(), 1.0 - smoothing)
     rows[..., pad_id] = 0.0
     return rows.masked_fill((targets == pad_id).unsqueeze(-1), 0.0)
 
@@ -51,7 +54,8 @@ def token_loss(
     """Return the cross-entropy summed over the real tokens, in nats, and the number of real tokens.
 
     Sum and number come apart on purpose: divide the sum of all sums by the sum of all numbers. A mean of batch
-    means would give the tokens of a short batch more weight. Paper: section 5.4. Built in chapter 10.
+    means would give the tokens of a short batch more weight. Logits of 16 bits are summed in float32, for a sum over
+    many tokens would lose its digits, or overflow. Paper: section 5.4. Built in chapter 10.
 
     Args:
         logits: scores of every token at every position.
@@ -60,28 +64,21 @@ def token_loss(
         smoothing: see `smoothed_targets`.
 
     Raises:
-        ValueError: if the shapes do not fit together, or an id is outside the vocabulary.
+        ValueError: if the shapes do not fit together.
 
     See also `torch.nn.functional.cross_entropy`, which computes it.
     """
-    check_float("logits", logits)
-    check_probability("smoothing", smoothing)
-    check_ids("targets", targets, logits.size(-1) if logits.dim() else 0)
-    if targets.dtype != torch.int64:
-        raise ValueError(f"targets must hold torch.int64, got {targets.dtype}; use targets.long()")
-    check_device("targets", targets, "logits", logits)
-    check_pad_id(pad_id, logits.size(-1))
     if logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"logits of shape {tuple(logits.shape)} need targets of shape {tuple(logits.shape[:-1])}, "
             f"got {tuple(targets.shape)}"
         )
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     flat, wanted = logits.flatten(0, -2), targets.flatten()
     if smoothing == 0.0:  # the same number as with the distribution, without building it
         total = F.cross_entropy(flat, wanted, ignore_index=pad_id, reduction="sum")
     else:
-        rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id)
-        rows = rows.to(torch.promote_types(rows.dtype, flat.dtype))  # shares of a smoothing need more than 16 bits
+        rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id).to(flat.dtype)
         total = F.cross_entropy(flat, rows, reduction="sum")
     return total, (targets != pad_id).sum()
 
@@ -106,7 +103,37 @@ def batch_loss(
     return token_loss(logits, tgt_ids[:, 1:], pad_id=model.config.pad_id, smoothing=smoothing)  # type: ignore[arg-type]
 
 
-def check_pad_id(pad_id: int, vocab_size: int) -> None:
-    check_count(pad_id=pad_id)
-    if pad_id >= vocab_size:
-        raise ValueError(f"pad_id ({pad_id}) is outside the vocabulary of {vocab_size} tokens (0 to {vocab_size - 1})")
+class Evaluation(NamedTuple):
+    """How well the model guesses each next token when all the earlier ones are given to it (teacher forcing)."""
+
+    loss: float  # nats per token
+    accuracy: float  # share of tokens
+
+
+@torch.no_grad()
+def evaluate(model: Transformer, batches: TokenBatches) -> Evaluation:
+    """Return loss and accuracy per real token, teacher-forced, over all pairs.
+
+    The right past is always given, so this says little about what the model writes by itself: look at
+    `transformer_lib.decoding.exact_match` beside it.
+
+    Raises:
+        ValueError: if the pairs are padded with another token than the model's.
+    """
+    check_padding(model, batches)
+    config, device = model.config, next(model.parameters()).device
+    loss, right, number = 0.0, 0, 0
+    with evaluating(model):
+        for rows in progress(batches.in_order(), "evaluating"):
+            batch = batches.take(rows).to(device)
+            logits, targets = model(batch.src_ids, batch.tgt_ids[:, :-1]), batch.tgt_ids[:, 1:]
+            total, count = token_loss(logits, targets, pad_id=config.pad_id)
+            loss, number = loss + total.item(), number + int(count)
+            right += int((logits.argmax(dim=-1) == targets)[targets != config.pad_id].sum())
+    return Evaluation(loss / number, right / number)
+
+
+def check_padding(model: Transformer, batches: TokenBatches) -> None:
+    """Require batches that pad as the model does."""
+    if batches.pad_id != model.config.pad_id:
+        raise ValueError(f"batches pad with {batches.pad_id}, but the model's pad_id is {model.config.pad_id}")

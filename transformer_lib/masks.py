@@ -5,11 +5,15 @@ One convention everywhere: a mask is boolean, `True` in row i and column j means
 Masks are combined with `&`, which reads "and also allowed".
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_count, check_token_axes
+from transformer_lib._checks import check_ids
+
+Mask = Bool[Tensor, "..."] | Any  # what an attention takes; the layers around it hand it on, whatever it is
 
 
 def padding_mask(ids: Int[Tensor, "batch seq"], pad_id: int) -> Bool[Tensor, "batch 1 1 seq"]:
@@ -28,8 +32,7 @@ def padding_mask(ids: Int[Tensor, "batch seq"], pad_id: int) -> Bool[Tensor, "ba
     Raises:
         ValueError: if `ids` is not of shape (batch, seq).
     """
-    check_token_axes("ids", ids)
-    check_count(pad_id=pad_id)
+    check_ids("ids", ids)
     return (ids != pad_id)[:, None, None, :]
 
 
@@ -48,10 +51,9 @@ def causal_mask(
         device: where the mask is created.
 
     Raises:
-        ValueError: if a length is negative or there are fewer keys than queries.
+        ValueError: if there are fewer keys than queries.
     """
     kv_len = q_len if kv_len is None else kv_len
-    check_count(q_len=q_len, kv_len=kv_len)
     if kv_len < q_len:
         raise ValueError(
             f"causal mask needs 0 <= q_len <= kv_len, got q_len={q_len} and kv_len={kv_len}; "

@@ -4,18 +4,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import (
-    check_flags,
-    check_float,
-    check_model,
-    check_number,
-    check_positive,
-    check_type,
-    shown,
-)
+from transformer_lib._checks import check_number, check_whole, shown
 from transformer_lib.decoding import check_room, next_log_probs
-from transformer_lib.evaluation import evaluating
-from transformer_lib.transformer import Transformer
+from transformer_lib.transformer import Transformer, evaluating
 
 
 def keep_top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "*batch vocab"]:
@@ -26,8 +17,7 @@ def keep_top_k(logits: Float[Tensor, "*batch vocab"], k: int) -> Float[Tensor, "
     Raises:
         ValueError: if `k` is below 1. More than the vocabulary holds is no error: all are kept.
     """
-    check_float("logits", logits)
-    check_positive(k=k)
+    check_whole(1, k=k)
     best = logits.topk(min(k, logits.size(-1)), dim=-1).indices  # (*batch, k)
     return torch.full_like(logits, -torch.inf).scatter(-1, best, logits.gather(-1, best))
 
@@ -40,18 +30,12 @@ def keep_top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor,
     Raises:
         ValueError: if `p` is not above 0 and at most 1.
     """
-    check_float("logits", logits)
-    check_share(p)
+    if not isinstance(p, int | float) or not 0.0 < p <= 1.0:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {shown(p)}")
     probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)  # (*batch, vocab)
     before = probs.cumsum(dim=-1) - probs  # what the likelier ones sum to
     dropped = torch.empty_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
     return logits.masked_fill(dropped, -torch.inf)
-
-
-def check_share(top_p: float) -> None:
-    """Require 0 < top_p <= 1."""
-    if not isinstance(top_p, int | float) or isinstance(top_p, bool) or not 0.0 < top_p <= 1.0:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {shown(top_p)}")
 
 
 @torch.no_grad()
@@ -87,15 +71,10 @@ def sample_decode(
     Raises:
         ValueError: if a setting is out of range; the message names it.
     """
-    check_model(model)
-    check_flags(use_cache=use_cache)
     check_room(model, max_new_tokens)
     if temperature == 0:
         raise ValueError("temperature must be above 0, got 0; the limit of ever lower temperatures is greedy_decode")
-    check_number("temperature", temperature)
-    check_positive(top_k=1 if top_k is None else top_k)
-    check_share(1.0 if top_p is None else top_p)
-    check_type("generator", torch.Generator() if generator is None else generator, torch.Generator)
+    check_number(temperature=temperature)
     config = model.config
     with evaluating(model):
         memory, memory_mask = model.encode(src_ids)

@@ -2,7 +2,7 @@
 
 import math
 
-from transformer_lib._checks import check_number, check_positive
+from transformer_lib._checks import check_number, check_whole
 
 
 def noam_rate(step: int, d_model: int, warmup: int = 4000) -> float:
@@ -15,7 +15,7 @@ def noam_rate(step: int, d_model: int, warmup: int = 4000) -> float:
     Raises:
         ValueError: if `step`, `d_model` or `warmup` is below 1.
     """
-    check_positive(step=step, d_model=d_model, warmup=warmup)
+    check_whole(1, step=step, d_model=d_model, warmup=warmup)
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
@@ -25,8 +25,8 @@ def inverse_sqrt_rate(step: int, peak: float, warmup: int) -> float:
     Raises:
         ValueError: if `step` or `warmup` is below 1, or `peak` is not positive.
     """
-    check_positive(step=step, warmup=warmup)
-    check_number("peak", peak)
+    check_whole(1, step=step, warmup=warmup)
+    check_number(peak=peak)
     return peak * min(step / warmup, math.sqrt(warmup / step))
 
 
@@ -38,8 +38,8 @@ def cosine_rate(step: int, peak: float, warmup: int, total: int) -> float:
     Raises:
         ValueError: if a count is below 1, `peak` is not positive, or `total` is not above `warmup`.
     """
-    check_positive(step=step, warmup=warmup, total=total)
-    check_number("peak", peak)
+    check_whole(1, step=step, warmup=warmup, total=total)
+    check_number(peak=peak)
     if total <= warmup:
         raise ValueError(f"total ({total}) must be above warmup ({warmup}); the climb must end before training does")
     if step < warmup:

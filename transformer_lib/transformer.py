@@ -1,14 +1,17 @@
 """The whole Transformer: token ids in, logits out (chapter 9)."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import check_mask, check_positive, check_token_axes, check_tokens, check_type
+from transformer_lib import _files
+from transformer_lib._checks import check_ids, check_mask
 from transformer_lib.cache import DecoderCache
-from transformer_lib.checkpoint import check_weights, load_safely, save_atomically
 from transformer_lib.config import ACTIVATIONS, TransformerConfig
 from transformer_lib.decoder import Decoder
 from transformer_lib.encoder import Encoder
@@ -29,7 +32,6 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        check_type("config", config, TransformerConfig)
         self.config = config
         sizes = (config.d_model, config.n_heads, config.d_ff)
         options = (config.dropout, config.norm_first, ACTIVATIONS[config.activation])
@@ -50,7 +52,7 @@ class Transformer(nn.Module):
         self, src_ids: Int[Tensor, "batch src_len"]
     ) -> tuple[Float[Tensor, "batch src_len d_model"], Bool[Tensor, "batch 1 1 src_len"]]:
         """Read the source: return the memory and the mask that hides its padding."""
-        check_token_axes("src_ids", src_ids)
+        check_ids("src_ids", src_ids)
         memory_mask = padding_mask(src_ids, self.config.pad_id)
         x = self.positions(self.src_embedding(src_ids))  # (batch, src_len, d_model)
         return self.encoder(x, memory_mask), memory_mask
@@ -72,14 +74,13 @@ class Transformer(nn.Module):
             memory_mask: which source tokens are real.
             cache: from `new_cache`; grows with every call.
         """
-        check_token_axes("tgt_ids", tgt_ids)
-        check_tokens("memory", memory, self.config.d_model)
+        check_ids("tgt_ids", tgt_ids)
         if memory.size(0) != tgt_ids.size(0):
             raise ValueError(
                 f"tgt_ids and memory must have the same batch size, got {tgt_ids.size(0)} and {memory.size(0)}"
             )
         # Before anything is put into the cache, which a call that fails half-way would spoil.
-        check_mask(memory_mask, (len(memory), self.config.n_heads, tgt_ids.size(1), memory.size(1)), memory.device)
+        check_mask(memory_mask, (memory.size(0), self.config.n_heads, tgt_ids.size(1), memory.size(1)))
         if cache is not None and not isinstance(cache, DecoderCache):
             raise ValueError(f"cache must be a DecoderCache, got {type(cache).__name__}; begin with model.new_cache()")
         offset = 0 if cache is None else cache.length
@@ -97,12 +98,21 @@ class Transformer(nn.Module):
 
     def new_cache(self, max_len: int | None = None) -> DecoderCache:
         """Return an empty cache for one batch of sources, with room for `max_len` target tokens."""
-        check_positive(max_len=1 if max_len is None else max_len)
         return DecoderCache(self.config.n_decoder_layers, max_len or self.config.max_len)
 
     def save(self, path: str | Path) -> None:
-        """Write config and weights to one file; an old file is replaced only when the new one is whole."""
-        save_atomically({"config": dataclasses.asdict(self.config), "weights": self.state_dict()}, path)
+        """Write config and weights to one file; an old file is replaced only when the new one is whole.
+
+        The weights keep their type: `model.half().save(path)` makes a file of half the size.
+
+        Raises:
+            ValueError: if the weights are not those of a plain `Transformer`: an adapter must be merged first.
+        """
+        weights = _files.plain_weights(self)
+        with torch.device("meta"):
+            expected = Transformer(self.config).state_dict()
+        _files.check_names(weights, expected, "merge adapters first, or keep model.state_dict() in a file of your own")
+        _files.write(path, "model", weights, {"config": dataclasses.asdict(self.config)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Transformer":
@@ -114,11 +124,26 @@ class Transformer(nn.Module):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged or was not written by `save`.
         """
-        content = load_safely(path, {"config", "weights"})
+        weights, about = _files.read(path, "model")
         try:
-            model = cls(TransformerConfig(**content["config"]))
-            check_weights(content["weights"], model.state_dict())
-        except (TypeError, ValueError) as error:
+            model = cls(TransformerConfig(**about["config"]))
+            _files.load_plain_weights(model, weights)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} does not hold a Transformer: {error}") from None
-        model.load_state_dict(content["weights"])
         return model.eval()
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while; every module goes back to the mode it was in.
+
+    A model that several threads decode with at once must be in evaluation mode already: the first to end would switch
+    dropout on again.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,6 +1,5 @@
 """The built pages, served as they will be published: under the folder that their address names."""
 
-import contextlib
 import functools
 import http.server
 import os
@@ -15,7 +14,7 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("BOOK_HTML", ROOT / "_build" / "html")).resolve()
-sys.path.insert(0, str(ROOT / "_ext"))
+sys.path.insert(0, str(ROOT / "site" / "ext"))
 
 
 def missing(reason: str) -> None:
@@ -62,27 +61,15 @@ def address(site, prefix):
     """The address of a small server that answers as GitHub Pages does, 404 page included."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def translate_path(self, path: str) -> str:
-            path = urlsplit(path).path
-            return super().translate_path(
-                "/" + path.removeprefix(prefix) if path.startswith(prefix) else "/no/such/page"
-            )
+        error_message_format = (site / "404.html").read_text(encoding="utf-8").replace("%", "%%")
 
-        def send_error(self, code, message=None, explain=None):
-            if code != 404:
-                return super().send_error(code, message, explain)
-            body = (site / "404.html").read_bytes()
-            self.send_response(404)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError):
-                self.wfile.write(body)
+        def translate_path(self, path: str) -> str:
+            return super().translate_path(path.removeprefix(prefix) if path.startswith(prefix) else "no/such/page")
 
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -93,12 +80,8 @@ def address(site, prefix):
 def browser():
     """Chromium: the one that CHROMIUM names, else the system's, else Playwright's own."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    path = (
-        os.environ.get("CHROMIUM")
-        or shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = os.environ.get("CHROMIUM") or next(filter(None, found), None)
     quiet = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
     alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"  # whatever else a page asks for fails
     with sync_api.sync_playwright() as playwright:

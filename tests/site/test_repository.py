@@ -1,14 +1,15 @@
 """What the pages say about the repository, and what the repository says about the pages. Needs no built book."""
 
+import ast
 import json
+import logging
 import re
-import runpy
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
-import architecture
 import book_env
-import library_api
 import pytest
 import repository
 import yaml
@@ -27,54 +28,73 @@ def opening(path) -> str:
 
 @pytest.fixture
 def fork(monkeypatch):
-    monkeypatch.delenv("BOOK_BASE_URL", raising=False)
-    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
+    for name in ("BOOK_BASE_URL", "BOOK_REPOSITORY", "GITHUB_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GITHUB_REPOSITORY", "Someone/fork")
 
 
-def test_every_address_follows_a_fork(fork):
-    url = repository.public_url()
-    assert url == "https://github.com/Someone/fork"
-    assert book_env.settings(url) == {
-        "repository_url": "https://github.com/Someone/fork",
-        "html_baseurl": "https://someone.github.io/fork/",
-        "ogp_site_url": "https://someone.github.io/fork/",
-    }
-
-
-def test_sphinx_gets_the_addresses_of_the_fork(fork):
-    config = SimpleNamespace(html_theme_options={"repository_url": "https://github.com/old/old"})
-    book_env.use_public_url(None, config)
-    assert config.html_theme_options["repository_url"] == "https://github.com/Someone/fork"
-    assert config.html_theme_options["repository_branch"] == "main"
-    assert config.html_baseurl == "https://someone.github.io/fork/"
-
-
-def test_source_links_follow_the_fork(fork):
-    link = library_api.source_link("py", {"module": "transformer_lib.masks", "fullname": "causal_mask"})
-    assert re.fullmatch(r"https://github.com/Someone/fork/blob/main/transformer_lib/masks.py#L\d+-L\d+", link)
-
-
-def test_a_personal_page_has_no_folder(monkeypatch):
-    monkeypatch.delenv("BOOK_BASE_URL", raising=False)
-    assert book_env.base_url("https://github.com/Someone/someone.github.io") == "https://someone.github.io/"
-
-
-def test_another_host_can_be_named(monkeypatch):
-    monkeypatch.setenv("BOOK_BASE_URL", "https://example.org/book")
-    assert book_env.settings("https://github.com/a/b")["html_baseurl"] == "https://example.org/book/"
-
-
-def test_the_404_page_names_every_address_in_full():
-    page = '<head><a href="index.html"> <a href="../search.html"> <a href="#top"> <a href="https://a.b/c">'
-    page += '<img src="../_static/x.png">'
-    made = book_env.absolute(page, "/fork/")
-    assert (
-        'href="/fork/chapters/index.html"' in made
-        and 'href="/fork/search.html"' in made
-        and 'src="/fork/_static/x.png"' in made
+def test_every_address_follows_a_fork_and_is_told(fork, caplog):
+    config = SimpleNamespace(
+        html_theme_options={"repository_url": "https://github.com/old/old", "repository_branch": "b"}
     )
-    assert 'href="#top"' in made and 'href="https://a.b/c"' in made and "noindex" in made
+    with caplog.at_level(logging.INFO, "sphinx"):
+        book_env.use_public_url(None, config)
+    assert config.html_theme_options["repository_url"] == "https://github.com/Someone/fork"
+    assert config.extlinks["repo"][0] == "https://github.com/Someone/fork/blob/b/%s"
+    assert config.html_baseurl == config.ogp_site_url == "https://someone.github.io/fork/"
+    assert config.notfound_urls_prefix == "/fork/"
+    assert "https://github.com/Someone/fork" in caplog.text and "https://someone.github.io/fork/" in caplog.text
+
+
+def test_another_repository_and_another_host_can_be_named(fork, monkeypatch):
+    assert book_env.base_url("https://github.com/Someone/someone.github.io") == "https://someone.github.io/"
+    monkeypatch.setenv("BOOK_REPOSITORY", "https://github.com/a/b/")
+    assert repository.public_url() == "https://github.com/a/b"
+    monkeypatch.setenv("BOOK_BASE_URL", "https://example.org/book")
+    assert book_env.base_url("https://github.com/a/b") == "https://example.org/book/"
+
+
+def clone(folder, *remotes):
+    """A repository with these remotes, each a name and an address."""
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    for name, address in remotes:
+        subprocess.run(["git", "-C", folder, "remote", "add", name, address], check=True)
+    return folder
+
+
+OURS = """https://github.com/me/fork https://github.com/me/fork.git/ https://me@github.com/me/fork.git
+    https://me:TOKEN@github.com/me/fork https://www.github.com/me/fork git://github.com/me/fork.git
+    git@github.com:me/fork.git ssh://git@github.com/me/fork ssh://git@ssh.github.com:443/me/fork.git
+    git@github-work:me/fork.git work-github:me/fork https://GitHub.com/me/fork""".split()
+OTHERS = "https://gitlab.com/me/fork https://github.com.example.org/me/fork git@nas:me/fork /srv/github/me/fork".split()
+
+
+@pytest.mark.parametrize("address", [*OURS, *OTHERS])
+def test_every_way_to_write_a_remote_is_understood_and_no_other_host_taken_for_github(tmp_path, address):
+    expected = "https://github.com/me/fork" if address in OURS else None
+    assert repository.cloned_url(clone(tmp_path, ("origin", address))) == expected
+
+
+def test_only_the_repository_of_the_book_is_asked(tmp_path, monkeypatch):
+    course = clone(tmp_path, ("upstream", "https://github.com/prof/course"), ("zip", "https://gitlab.com/x/y"))
+    assert repository.cloned_url(course) == "https://github.com/prof/course"
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as git sees a folder that belongs to another user
+    assert repository.cloned_url(course) == "https://github.com/prof/course"
+    subprocess.run(["git", "-C", course, "remote", "add", "origin", "https://github.com/me/fork"], check=False)
+    (course / "book").mkdir()
+    assert repository.cloned_url(course / "book") is None  # unpacked inside somebody's repository
+
+
+def test_a_clone_has_the_same_bytes_on_every_system(tmp_path):
+    first = clone(tmp_path / "first")
+    files = {"recipe.toml": b"a = 1\nb = 2\n", "model.safetensors": b"a\r\nb\r\n", "chapter.ipynb": b"{\n}\n"}
+    for name, content in {".gitattributes": (ROOT / ".gitattributes").read_bytes(), **files}.items():
+        (first / name).write_bytes(content)
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    subprocess.run([*git, "-C", first, "add", "."], check=True)
+    subprocess.run([*git, "-C", first, "commit", "-q", "-m", "All"], check=True)
+    subprocess.run([*git, "clone", "-q", first, tmp_path / "second"], check=True)
+    assert {name: (tmp_path / "second" / name).read_bytes() for name in files} == files
 
 
 def test_the_configuration_starts_from_the_declared_address():
@@ -87,52 +107,34 @@ def test_the_configuration_starts_from_the_declared_address():
 def test_the_table_of_contents_lists_every_chapter():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]} | {toc["root"]}
-    written = {f"chapters/{p.stem}" for p in (ROOT / "chapters").iterdir() if p.suffix in {".md", ".ipynb"}}
-    assert listed == written - {"chapters/404"}
+    assert listed == {f"chapters/{p.stem}" for p in (ROOT / "chapters").iterdir() if p.suffix in {".md", ".ipynb"}}
 
 
-def test_map_index_and_chapters_ask_the_same_questions():
+def test_map_index_and_chapters_ask_the_same_questions_and_tell_the_same_minutes():
     rows = re.findall(r"^\| (\d+) \| \[[^\]]+\]\((\w+)\.ipynb\) \| (.+?) \| (\d+) \|$", INDEX, re.MULTILINE)
-    assert [(int(n), page, question) for n, page, question, _ in rows] == [
-        (n, *q) for n, q in architecture.QUESTIONS.items()
-    ]
-    for path in CHAPTERS:
-        number = int(path.stem[:2])
-        assert architecture.QUESTIONS[number][0] == path.stem
-        assert architecture.QUESTIONS[number][1].rstrip("?") in opening(path), (
-            f"{path.name} does not ask its question at the start"
-        )
-
-
-def test_the_index_tells_the_minutes_that_the_chapters_tell():
-    minutes = {
-        page: told
-        for _, page, told in re.findall(
-            r"^\| (\d+) \| \[[^\]]+\]\((\w+)\.ipynb\) \|.*\| (\d+) \|$", INDEX, re.MULTILINE
-        )
-    }
-    for path in CHAPTERS:
-        told = re.search(r"(\d+) minutes to read", opening(path))
-        assert told, f"{path.name} has no cost card"
-        assert minutes[path.stem] == told[1], path.name
-
-
-def test_the_picture_is_the_map():
-    assert architecture.PICTURE.read_text(encoding="utf-8") == architecture.picture(), "run python _ext/architecture.py"
-
-
-def test_the_inventory_is_the_list():
-    build = runpy.run_path(str(ROOT / "_inv" / "build.py"))
-    listed = (ROOT / "_inv" / "torch.txt").read_text(encoding="utf-8")
-    assert (ROOT / "_inv" / "torch.inv").read_bytes() == build["inventory"](listed), "run python _inv/build.py"
+    for path, (number, page, question, minutes) in zip(CHAPTERS, rows, strict=True):
+        assert page == path.stem and int(number) == int(path.stem[:2])
+        assert question.rstrip("?") in opening(path), f"{path.name} does not ask its question at the start"
+        assert re.findall(r"(\d+) minutes to read", opening(path)) == [minutes], path.name
+    svg = "{http://www.w3.org/2000/svg}"
+    asked = {(number, f"{page}.html"): question for number, page, question, _ in rows}
+    boxes = ElementTree.parse(ROOT / "site" / "static" / "architecture.svg").findall(f".//{svg}a")
+    assert len(boxes) >= 20
+    for box in boxes:
+        question = asked[box.find(f"{svg}text[@class='number']").text, box.get("href")]
+        assert box.find(f"{svg}title").text == question and box.get("aria-label").endswith(question)
 
 
 def test_the_reference_covers_every_public_module():
-    shown = re.findall(r"\{library\} (\S+)", (ROOT / "chapters" / "api.md").read_text(encoding="utf-8"))
-    with_content = [
-        m for m in library_api.all_modules() if library_api.public(library_api.parse(m).body) and m != "transformer_lib"
-    ]
-    assert sorted(shown) == sorted(with_content)
+    def public(path):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        definitions = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+        hidden = any(re.match("_(?!_init__)", part) for part in path.relative_to(ROOT).with_suffix("").parts)
+        return not hidden and any(ast.get_docstring(node) for node in definitions if node.name[0] != "_")
+
+    shown = re.findall(r"autoapimodule:: (\S+)", (ROOT / "chapters" / "api.md").read_text(encoding="utf-8"))
+    files = [path.relative_to(ROOT) for path in (ROOT / "transformer_lib").rglob("*.py") if public(path)]
+    assert sorted(shown) == sorted(".".join(f.with_suffix("").parts).removesuffix(".__init__") for f in files)
 
 
 def test_readme_links_lead_to_files():
@@ -146,35 +148,3 @@ def test_readme_badges_open_every_chapter():
     url = repository.declared_url().removeprefix("https://github.com/")
     for path in CHAPTERS:
         assert f"https://colab.research.google.com/github/{url}/blob/main/chapters/{path.name}" in README, path.name
-
-
-def test_glossary_terms_are_found_by_their_anchor():
-    terms = re.findall(r"^### (.+)$", (ROOT / "chapters" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(terms) == len(set(terms)) > 50
-
-
-def unmet_terms(glossary, chapters):
-    """The terms that a chapter named in their entry does not hold, word by word (by the first four letters)."""
-    for term, entry in re.findall(r"^### (.+)\n\n(.+)$", glossary, re.MULTILINE):
-        for number in re.findall(r"(?:First|explained) in \[chapter (\d+)\]", entry):
-            words = re.findall("[a-z]+", term.lower())
-            if any(word[:4] not in chapters[int(number)] for word in words):
-                yield f"{term}: not in chapter {number}"
-
-
-def sources(path):
-    """Text and code of a chapter, in lower case, without outputs."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(cell["source"]) for cell in cells).lower()
-
-
-def test_glossary_terms_are_met_in_the_chapters_that_they_name():
-    glossary = (ROOT / "chapters" / "glossary.md").read_text(encoding="utf-8")
-    assert list(unmet_terms(glossary, {int(path.stem[:2]): sources(path) for path in CHAPTERS})) == []
-    assert len(re.findall(r"First in \[chapter", glossary)) > 50
-
-
-def test_an_unmet_term_is_seen():
-    entry = "### beam search\n\nA search. First in [chapter 1](x), explained in [chapter 2](y).\n"
-    chapters = {1: "a beam searches", 2: "a beam of light"}
-    assert list(unmet_terms(entry, chapters)) == ["beam search: not in chapter 2"]

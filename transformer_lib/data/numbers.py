@@ -9,9 +9,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from num2words import num2words
-
-from transformer_lib._checks import check_count, check_positive, check_type, shown
+from transformer_lib._checks import check_whole, shown
+from transformer_lib._progress import progress
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, Vocabulary, texts
 
 LIMIT = 1_000_000  # the first number that is too large: above it German writes several words
@@ -28,6 +27,8 @@ GERMAN = [
     *("zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend und".split()),
 ]
 SINGLE_WORDS = [*range(21), *range(30, 100, 10)]  # numbers that are one English word
+ACCEPTED = "Write an English number from zero to 999,999 in words, such as: three hundred twenty one"
+BEYOND = {"minus", "negative", "point", "million", "billion", "trillion"}
 MORPHEMES = re.compile("|".join(sorted(GERMAN, key=len, reverse=True)))  # longest first: "eins" before "ein"
 
 
@@ -51,7 +52,6 @@ def german_vocabulary() -> Vocabulary:
 
 def split_english(text: str) -> list[str]:
     """Cut English number words into tokens; capitals, hyphens, commas and "and" do not matter."""
-    check_type("text", text, str)
     return [word for word in re.split(r"[\s,\-\u2010-\u2015]+", text.lower()) if word not in ("", "and")]
 
 
@@ -61,7 +61,6 @@ def split_german(word: str) -> list[str]:
     Raises:
         ValueError: if something is left over.
     """
-    check_type("word", word, str)
     tokens = MORPHEMES.findall(word)
     if "".join(tokens) != word:
         raise ValueError(f"{word!r} is not made of German number morphemes; known are {', '.join(GERMAN)}")
@@ -81,6 +80,8 @@ def number_pair(number: int) -> NumberPair:
     """
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < LIMIT:
         raise ValueError(f"number must be a whole number from 0 to {LIMIT - 1:,}, got {shown(number)}")
+    from num2words import num2words  # knows 60 languages, and takes a while to load them
+
     german = num2words(number, lang="de").replace("einstausend", "eintausend")  # num2words errs in 101,000 and its like
     return NumberPair(number, split_english(num2words(number, lang="en")), split_german(german))
 
@@ -112,6 +113,34 @@ def read_english(tokens: Sequence[str]) -> int:
     return number
 
 
+def read_tokens(text: str) -> list[str]:
+    """Return the tokens of a number in English words (or in digits, which are spelled out first).
+
+    Raises:
+        ValueError: if it is not a number from 0 to 999,999; the message says what is accepted.
+    """
+    tokens = split_english(text)
+    if not tokens:
+        raise ValueError(f"There is nothing to translate. {ACCEPTED}.")
+    if re.fullmatch(r"-?\d+|-?\d{1,3}(,\d{3})+", text.strip(), re.ASCII):
+        digits = text.strip().replace(",", "")
+        if len(digits) <= 6 and digits[0] != "-":
+            return number_pair(int(digits)).english
+        raise ValueError(f"{digits[:40]} is out of range. {ACCEPTED}.")
+    beyond = [token for token in tokens if token in BEYOND]
+    if beyond:
+        raise ValueError(f"A number with '{beyond[0]}' is out of range. {ACCEPTED}.")
+    unknown = [token for token in tokens if token not in ENGLISH]
+    if unknown:
+        known = ", ".join(ENGLISH)
+        raise ValueError(f"The word {unknown[0][:40]!r} is unknown. {ACCEPTED}. The known words are: {known}.")
+    try:
+        read_english(tokens)
+    except ValueError as error:
+        raise ValueError(f"{error}. {ACCEPTED}.") from None
+    return tokens
+
+
 def draw_numbers(n: int, seed: int) -> list[int]:
     """Draw `n` different numbers, in random order: three in a hundred below 1,000, the others anywhere above.
 
@@ -120,8 +149,7 @@ def draw_numbers(n: int, seed: int) -> list[int]:
     Raises:
         ValueError: if `n` is below 1 or above 30,000 (30 % of the numbers below 1,000 are then used up).
     """
-    check_positive(n=n)
-    check_count(seed=seed)
+    check_whole(1, n=n)
     if n > 30_000:
         raise ValueError(f"n must be at most 30000, got {n}; there are only 1,000 numbers below 1,000 to draw from")
     generator = random.Random(seed)
@@ -133,7 +161,16 @@ def draw_numbers(n: int, seed: int) -> list[int]:
 
 def number_pairs(n: int, seed: int) -> list[NumberPair]:
     """Return `n` pairs of different numbers, drawn by `draw_numbers`."""
-    return [number_pair(number) for number in draw_numbers(n, seed)]
+    return spell(draw_numbers(n, seed))
+
+
+def spell(numbers: Sequence[int]) -> list[NumberPair]:
+    """Spell numbers in both languages: 3,000 take about a second.
+
+    Raises:
+        ValueError: if one is not a whole number from 0 to 999,999.
+    """
+    return [number_pair(number) for number in progress(numbers, "spelling")]
 
 
 def split_numbers(n_train: int, n_test: int, seed: int) -> tuple[list[NumberPair], list[NumberPair]]:
@@ -145,19 +182,17 @@ def split_numbers(n_train: int, n_test: int, seed: int) -> tuple[list[NumberPair
     Raises:
         ValueError: if `n_train` is below 28, or a size does not fit `draw_numbers`.
     """
-    check_positive(n_train=n_train, n_test=n_test)
+    check_whole(1, n_test=n_test)
     if n_train < len(SINGLE_WORDS):
         raise ValueError(f"n_train must be at least {len(SINGLE_WORDS)}, the numbers of a single word, got {n_train}")
     fixed = {EXAMPLE, *SINGLE_WORDS}
     drawn = [number for number in draw_numbers(n_train + n_test, seed) if number not in fixed]
     train = [*SINGLE_WORDS, *drawn[: n_train - len(SINGLE_WORDS)]]
     test = [EXAMPLE, *drawn[n_train - len(SINGLE_WORDS) :][: n_test - 1]]
-    return [number_pair(number) for number in train], [number_pair(number) for number in test]
+    return spell(train), spell(test)
 
 
 def encode_pairs(pairs: Sequence[NumberPair]) -> list[tuple[list[int], list[int]]]:
     """Return source ids and target ids of each pair; a target begins with BOS and ends with EOS."""
-    for pair in pairs:
-        check_type("pair", pair, NumberPair)
     english, german = english_vocabulary(), german_vocabulary()
     return [(english.encode(pair.english), [BOS_ID, *german.encode(pair.german), EOS_ID]) for pair in pairs]

@@ -10,9 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rapidfuzz.distance import Levenshtein
-
-from transformer_lib._checks import check_type
+from transformer_lib._progress import progress
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, Vocabulary, texts
 
 VERSION, SHA256 = "1.1.3", "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
@@ -84,12 +82,11 @@ def parse(text: str) -> list[Entry]:
     Raises:
         ValueError: if a line holds a sign or a phoneme that the vocabularies do not know.
     """
-    check_type("text", text, str)
     entries: list[Entry] = []
     letters, phonemes = set(LETTERS), set(PHONEMES)
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(progress(text.splitlines(), "reading"), 1):
         name, *sounds = line.split("#")[0].split() or [""]
-        word = re.sub(r"\(\d+\)$", "", name)
+        word = re.sub(r"\(\d+\)$", "", name) if name.endswith(")") else name
         sounds = [sound.rstrip("012") for sound in sounds]
         if not word or not sounds or not letters.issuperset(word) or not phonemes.issuperset(sounds):
             raise ValueError(f"line {number} is not a word and its phonemes: {line!r:.80}")
@@ -127,7 +124,6 @@ def encode_word(word: str) -> list[int]:
     Raises:
         ValueError: if the word is empty or holds a sign that the dictionary does not use.
     """
-    check_type("word", word, str)
     word = word.strip().lower().replace("\u2019", "'")
     if not word:
         raise ValueError("there is no word; write one in English letters, such as: transformer")
@@ -142,7 +138,7 @@ def encode_pairs(entries: Sequence[Entry]) -> list[tuple[list[int], list[int]]]:
     letters, phonemes = letter_vocabulary(), phoneme_vocabulary()
     return [
         (letters.encode(list(entry.word)), [BOS_ID, *phonemes.encode(sounds), EOS_ID])
-        for entry in entries
+        for entry in progress(entries, "encoding")
         for sounds in entry.pronunciations
     ]
 
@@ -158,6 +154,8 @@ def score(answers: Sequence[Sequence[str]], entries: Sequence[Entry]) -> Score:
     """
     if not entries or len(answers) != len(entries):
         raise ValueError(f"score needs one answer for each of at least one word, got {len(answers)} for {len(entries)}")
+    from rapidfuzz.distance import Levenshtein  # not above: who asks for one word need not load it
+
     wrong, edits, length = 0, 0, 0
     for answer, entry in zip(answers, entries, strict=True):
         said = texts(answer)

@@ -11,16 +11,12 @@ import lzma
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
-
-from transformer_lib._checks import check_path, shown
+from transformer_lib._checks import shown
+from transformer_lib._progress import progress
 from transformer_lib.data.subwords import Subwords
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID
-from transformer_lib.decoding import translate_ids
-from transformer_lib.transformer import Transformer
 
 EXTRACT = Path(__file__).parent / "interface_text.tsv.xz"
 SHA256 = "92b4d172191a054e1da3b6a3349aca87785b126560224cceef824af391557641"
@@ -57,7 +53,6 @@ def read_sentences(language: str = "german", path: str | Path = EXTRACT) -> list
         FileNotFoundError: if there is no such file.
         ValueError: if the language is another one, or the file is not the one that the book was written with.
     """
-    check_path(path)
     if language not in LANGUAGES:
         raise ValueError(f"language must be one of {', '.join(LANGUAGES)}, got {shown(language)}")
     column = 2 + LANGUAGES.index(language)
@@ -126,24 +121,9 @@ def encode_pairs(sentences: Sequence[Sentence], subwords: Subwords, max_len: int
     """Return source ids and target ids of each sentence that fits; a target begins with BOS and ends with EOS."""
     pairs = [
         (subwords.encode(sentence.english), [BOS_ID, *subwords.encode(sentence.translation), EOS_ID])
-        for sentence in sentences
+        for sentence in progress(sentences, "encoding")
     ]
     return [(source, target) for source, target in pairs if source and max(len(source), len(target) - 1) <= max_len]
-
-
-def translate_texts(model: Transformer, subwords: Subwords, lines: Sequence[str], **options: Any) -> list[str]:
-    """Return the translation of each text; `options` say how to decode, as in `translate_ids`.
-
-    Texts of similar length are decoded side by side.
-
-    Raises:
-        ValueError: if a text is empty or has more pieces than the model has positions.
-    """
-    sources = [subwords.encode(line) for line in lines]
-    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
-    ids = translate_ids(model, [sources[i] for i in order], max_new_tokens=model.config.max_len, **options)
-    answers = dict(zip(order, ids, strict=True))
-    return [subwords.decode(answers[i]) for i in range(len(sources))]
 
 
 def score(answers: Sequence[str], sentences: Sequence[Sentence]) -> Score:
@@ -156,6 +136,9 @@ def score(answers: Sequence[str], sentences: Sequence[Sentence]) -> Score:
         raise ValueError(
             f"score needs one answer for each of at least one sentence, got {len(answers)} for {len(sentences)}"
         )
+    from sacrebleu.metrics.bleu import BLEU  # not above: who asks for one sentence need not load it
+    from sacrebleu.metrics.chrf import CHRF
+
     references = [[sentence.translation for sentence in sentences]]
     bleu, chrf = (metric.corpus_score(list(answers), references).score / 100 for metric in (BLEU(), CHRF()))
     return Score(bleu, chrf)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from transformer_lib._checks import check_path, check_positive, check_type, shown
-from transformer_lib.batching import whole_numbers
+from transformer_lib._checks import check_whole, shown
+from transformer_lib.data.batches import whole_numbers
 from transformer_lib.data.vocabulary import BOS, BOS_ID, EOS, EOS_ID, PAD, PAD_ID, texts
 
 UNKNOWN = "<unk>"  # id 3: a sign that the training text does not have
@@ -32,7 +32,6 @@ class Subwords:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        check_type("tokenizer", tokenizer, Tokenizer)
         ids = [tokenizer.token_to_id(token) for token in (PAD, BOS, EOS, UNKNOWN)]
         if ids != [PAD_ID, BOS_ID, EOS_ID, 3]:
             raise ValueError(
@@ -48,7 +47,7 @@ class Subwords:
         Raises:
             ValueError: if the texts are no list of texts, or hold more different signs than there may be pieces.
         """
-        check_positive(size=size)
+        check_whole(1, size=size)
         lines = texts(lines)
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         tokenizer.normalizer = normalizers.NFC()  # type: ignore[assignment]
@@ -72,7 +71,6 @@ class Subwords:
             FileNotFoundError: if there is no such file.
             ValueError: if the file does not hold subwords.
         """
-        check_path(path)
         if not Path(path).is_file():
             raise FileNotFoundError(f"there are no subwords at {path}")
         try:
@@ -89,12 +87,10 @@ class Subwords:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of the pieces of a text; nothing is added."""
-        check_type("text", text, str)
         return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def pieces(self, text: str) -> list[str]:
         """Return the pieces of a text."""
-        check_type("text", text, str)
         return self.tokenizer.encode(text, add_special_tokens=False).tokens
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -45,11 +45,11 @@ class Vocabulary:
             ValueError: if a token is unknown; the message names it and what is known.
         """
         tokens = texts(tokens)
-        for token in tokens:
-            if token not in self.ids:
-                known = ", ".join(self.tokens[3:])
-                raise ValueError(f"unknown token {token!r}; the vocabulary knows {known}")
-        return [self.ids[token] for token in tokens]
+        try:
+            return [self.ids[token] for token in tokens]
+        except KeyError as error:
+            known = ", ".join(self.tokens[3:])
+            raise ValueError(f"unknown token {error}; the vocabulary knows {known}") from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """Return the tokens up to the first end-of-sentence, without padding and begin-of-sentence.

@@ -3,15 +3,15 @@
 Source: Junczys-Dowmunt et al., "Marian: Fast Neural Machine Translation in C++", 2018.
 """
 
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from transformer_lib.config import TransformerConfig
-from transformer_lib.interop._bart import bart_layers
-from transformer_lib.interop._ledger import Ledger, fill
-from transformer_lib.interop._source import SourceConfig, read_source
+from transformer_lib.interop._names import MARIAN, load, rename
+from transformer_lib.interop._source import Settings, read_source, widened
 from transformer_lib.positions import sinusoidal_encoding
 from transformer_lib.transformer import Transformer
 
@@ -19,7 +19,6 @@ from transformer_lib.transformer import Transformer
 # (the rows are).
 _READERS = {"src_embedding", "tgt_embedding", "q_proj", "k_proj", "v_proj", "fc1", "output"}
 _WRITERS = {"out_proj", "fc2", "norm"}
-_SIDES = ("encoder", "decoder")
 
 
 def from_marian(source: nn.Module | str | Path) -> Transformer:
@@ -42,106 +41,96 @@ def from_marian(source: nn.Module | str | Path) -> Transformer:
         print(tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     Args:
-        source: the model, or the path of a folder with `config.json` and its weights, as `save_pretrained`
-            writes it (safetensors, in one file or several) or as older versions did (`pytorch_model.bin`).
+        source: the model, or the path of a folder that `save_pretrained` wrote, today or in older versions.
 
     Returns:
         The model, in evaluation mode, with type and device of the source's tensors.
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: if a file is damaged, the model has something that ours has not, or a tensor is
-            missing, surplus, of another shape, or unlike the one it should be tied to.
+        ValueError: if a file is damaged, or a setting or tensor does not fit; the message names it.
     """
     settings, tensors = read_source(source, "marian")
-    config = _config(settings)
-    sizes = config.max_len, config.d_model
-    ledger = Ledger(tensors, "model.", passed_over={}, beside=("lm_head.weight", "final_logits_bias"))
-    _embeddings(ledger, config)
-    bart_layers(ledger, "encoder", config.n_encoder_layers, config.d_model, config.d_ff)
-    bart_layers(ledger, "decoder", config.n_decoder_layers, config.d_model, config.d_ff)
-    names = [name for name in (f"{side}.embed_positions.weight" for side in _SIDES) if ledger.has(name)]
-    table = ledger.take_tied(names, *sizes) if names else None  # newer files leave it out
-    state = ledger.close()
-
+    config, tensors = _config(settings), rename(tensors, MARIAN)
     order = torch.arange(config.d_model).view(2, -1).T.flatten()  # sine of clock 0, its cosine, sine of clock 1, ...
-    encoding = _check_table(table, order, sinusoidal_encoding(*sizes))
-    model = fill(Transformer(config), _reordered(state, order))
-    model.positions.encoding.copy_(encoding)
-    return model
+    encoding = _positions(tensors, order, sinusoidal_encoding(config.max_len, config.d_model))
+    if "output.bias" in tensors:
+        tensors["output.bias"] = tensors["output.bias"].squeeze(0)  # (1, vocab) in Marian
+    model = load(Transformer(config), widened(_with_all_ties(tensors, config)))
+    if config.tie_embeddings:
+        model.output.weight = model.tgt_embedding.weight
+    model.positions.encoding = encoding.to(model.output.weight)
+    _reorder(model, order.to(model.output.weight.device))
+    return model.eval()
 
 
-def _config(settings: SourceConfig) -> TransformerConfig:
+def _config(settings: Settings) -> TransformerConfig:
     """Our config of their settings."""
-    settings.require("scale_embedding", True, default=False)
-    for name in ("normalize_before", "normalize_embedding", "add_final_layer_norm"):  # in configs of older versions
-        settings.require(name, False, default=False)
-    vocab_size, share_vocab = settings.size("vocab_size"), settings.get("share_encoder_decoder_embeddings", True)
-    separate = not share_vocab and settings.get("decoder_vocab_size") is not None
+    settings.setdefault("scale_embedding", False)
+    settings.require(
+        scale_embedding=True,
+        decoder_attention_heads=settings["encoder_attention_heads"],  # ours has one number for both
+        decoder_ffn_dim=settings["encoder_ffn_dim"],
+        normalize_before=False,  # this and the next are in configs of older versions
+        normalize_embedding=False,
+        add_final_layer_norm=False,
+    )
+    vocab_size, share_vocab = settings["vocab_size"], settings.get("share_encoder_decoder_embeddings", True)
     return TransformerConfig(
         src_vocab_size=vocab_size,
-        tgt_vocab_size=settings.size("decoder_vocab_size") if separate else vocab_size,
-        d_model=settings.size("d_model"),
-        n_heads=settings.same_size("encoder_attention_heads", "decoder_attention_heads"),
-        n_encoder_layers=settings.size("encoder_layers"),
-        n_decoder_layers=settings.size("decoder_layers"),
-        d_ff=settings.same_size("encoder_ffn_dim", "decoder_ffn_dim"),
-        max_len=settings.size("max_position_embeddings"),
-        dropout=settings.number("dropout", 0.1),
+        tgt_vocab_size=vocab_size if share_vocab else settings.get("decoder_vocab_size") or vocab_size,
+        d_model=settings["d_model"],
+        n_heads=settings["encoder_attention_heads"],
+        n_encoder_layers=settings["encoder_layers"],
+        n_decoder_layers=settings["decoder_layers"],
+        d_ff=settings["encoder_ffn_dim"],
+        max_len=settings["max_position_embeddings"],
+        dropout=settings.get("dropout", 0.1),
         share_vocab=share_vocab,
         tie_embeddings=settings.get("tie_word_embeddings", True),
         activation=settings.activation("activation_function", "gelu"),
-        pad_id=settings.get("pad_token_id"),
-        bos_id=settings.get("decoder_start_token_id"),
-        eos_id=settings.get("eos_token_id"),
+        pad_id=settings["pad_token_id"],
+        bos_id=settings["decoder_start_token_id"],
+        eos_id=settings["eos_token_id"],
     )
 
 
-def _embeddings(ledger: Ledger, config: TransformerConfig) -> None:
-    """File the embeddings and the output layer. What is tied may stand in the source once or more often."""
-    src, tgt, output = ["encoder.embed_tokens.weight"], ["decoder.embed_tokens.weight"], ["lm_head.weight"]
-    if config.tie_embeddings:
-        tgt = [*tgt, *output]
-    if config.share_vocab:
-        src = ["shared.weight", *src, *tgt]
-    state, d_model = ledger.state, config.d_model
-    state["src_embedding.weight"] = ledger.take_tied(src, config.src_vocab_size, d_model)
-    state["tgt_embedding.weight"] = (
-        state["src_embedding.weight"] if config.share_vocab else ledger.take_tied(tgt, config.tgt_vocab_size, d_model)
-    )
-    state["output.weight"] = (
-        state["tgt_embedding.weight"]
-        if config.tie_embeddings
-        else ledger.take_tied(output, config.tgt_vocab_size, d_model)
-    )
-    state["output.bias"] = ledger.take("final_logits_bias", 1, config.tgt_vocab_size)[0]
+def _positions(tensors: dict[str, Tensor], order: Tensor, expected: Tensor) -> Tensor:
+    """Take the tables of positions out of `tensors`, require that they are the sinusoids, return one in our order."""
+    found = [tensors.pop(f"{side}.embed_positions.weight", None) for side in ("encoder", "decoder")]
+    tables = [table.cpu() for table in found if table is not None]  # newer files leave them out
+    for table in tables:
+        worst = (table[:, order] - expected).abs().max().item() if table.shape == expected.shape else math.inf
+        if not worst <= max(1e-6, torch.finfo(table.dtype).eps):
+            raise ValueError(
+                f"embed_positions.weight {tuple(table.shape)} is not the table of sinusoids {tuple(expected.shape)} "
+                f"(off by up to {worst:.1e}): Transformer computes its positions and cannot keep others"
+            )
+    # Without one: the reference library keeps it in float32, whatever the model's type.
+    return tables[0][:, order] if tables else expected.float()
 
 
-def _check_table(table: Tensor | None, order: Tensor, expected: Tensor) -> Tensor:
-    """Require that a table of positions holds the sinusoids; return it in our order."""
-    if table is None:
-        return expected.float()  # which is how the reference library keeps it, whatever the model's type
-    table = table.index_select(1, order.to(table.device))
-    worst = (table - expected.to(table.device)).abs().max().item()
-    if not worst <= max(1e-6, torch.finfo(table.dtype).eps):
-        raise ValueError(
-            f"embed_positions.weight is not the table of sinusoids (off by up to {worst:.1e}): "
-            "Transformer computes its positions and cannot keep others"
-        )
-    return table
+def _with_all_ties(tensors: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+    """Give each of our names its tensor: what is tied may stand in the source once or several times."""
+    src, tgt, output = "src_embedding.weight", "tgt_embedding.weight", "output.weight"
+    as_tgt = src if config.share_vocab else tgt
+    tied_to = {src: src, tgt: as_tgt, output: as_tgt if config.tie_embeddings else output}
+    one = {src: tensors.pop("shared.weight")} if config.share_vocab and "shared.weight" in tensors else {}
+    for name in [name for name in tied_to if name in tensors]:
+        if not torch.equal(one.setdefault(tied_to[name], tensors[name]).to(tensors[name].device), tensors[name]):
+            raise ValueError(f"{name} differs from {tied_to[name]}, to which the config ties it")
+    return tensors | {name: one[first] for name, first in tied_to.items() if first in one}
 
 
-def _reordered(state: dict[str, Tensor], order: Tensor) -> dict[str, Tensor]:
+@torch.no_grad()
+def _reorder(model: Transformer, order: Tensor) -> None:
     """Put the features of the residual stream into another order, everywhere: the same function.
 
     What stays inside a module (heads, inner features of the feed-forward network) keeps its order.
     """
-    changed = {}
-    for name, x in state.items():
+    for name, x in model.named_parameters():  # a tied one comes once
         module, kind = name.split(".")[-2:]
         if module in _WRITERS:
-            x = x.index_select(0, order.to(x.device))
+            x.copy_(x[order])
         elif module in _READERS and kind == "weight":
-            x = x.index_select(1, order.to(x.device))
-        changed[name] = x
-    return changed
+            x.copy_(x[:, order])

@@ -7,9 +7,10 @@ no gradients, inputs are copied, and the random state and the mode and buffers o
 refuses a question that could not fail, such as a future that equals the past, with a `ValueError`.
 
 They are asked of a reader's own class, of torch's modules and, through `HuggingFace`, of a Hugging Face model
-just as well as of this library.
+just as well as of this library, of which they import nothing.
 """
 
+from transformer_lib.laws._frame import LawViolation, Verdict
 from transformer_lib.laws.adapter import HuggingFace
 from transformer_lib.laws.attention import dead_rows_are_zero, scores_are_scaled, weights_are_shares
 from transformer_lib.laws.models import (
@@ -29,55 +30,24 @@ from transformer_lib.laws.sequences import (
     token_by_token,
 )
 from transformer_lib.laws.training import answer_is_greedy, loss_adds_up, targets_are_distributions
-from transformer_lib.laws.verdicts import LawViolation, Verdict
 
 # In the order in which the chapters state them.
 LAWS = (
-    permutation_equivariance,
-    weights_are_shares,
-    scores_are_scaled,
-    causality,
-    padding_invariance,
-    dead_rows_are_zero,
-    batch_equals_single,
-    train_equals_eval,
-    evaluation_is_deterministic,
-    distance_decides,
-    normalises,
-    token_by_token,
-    sizes_balance,
-    untrained_loss,
-    layers_are_distinct,
-    every_token_counts,
-    cache_equals_full,
-    targets_are_distributions,
-    loss_adds_up,
-    answer_is_greedy,
-)
+    permutation_equivariance, weights_are_shares, scores_are_scaled,  # 1
+    causality, padding_invariance, dead_rows_are_zero,  # 2
+    batch_equals_single, train_equals_eval, evaluation_is_deterministic,  # 3
+    distance_decides,  # 4
+    normalises,  # 5
+    token_by_token, sizes_balance, untrained_loss,  # 6
+    layers_are_distinct,  # 7
+    every_token_counts, cache_equals_full,  # 8
+    targets_are_distributions, loss_adds_up, answer_is_greedy,  # 10
+)  # fmt: skip
 
 __all__ = [
-    "LAWS",
-    "HuggingFace",
-    "LawViolation",
-    "Verdict",
-    "answer_is_greedy",
-    "batch_equals_single",
-    "cache_equals_full",
-    "causality",
-    "dead_rows_are_zero",
-    "distance_decides",
-    "evaluation_is_deterministic",
-    "every_token_counts",
-    "layers_are_distinct",
-    "loss_adds_up",
-    "normalises",
-    "padding_invariance",
-    "permutation_equivariance",
-    "scores_are_scaled",
-    "sizes_balance",
-    "targets_are_distributions",
-    "token_by_token",
-    "train_equals_eval",
-    "untrained_loss",
-    "weights_are_shares",
-]
+    "LAWS", "HuggingFace", "LawViolation", "Verdict", "answer_is_greedy", "batch_equals_single", "cache_equals_full",
+    "causality", "dead_rows_are_zero", "distance_decides", "evaluation_is_deterministic", "every_token_counts",
+    "layers_are_distinct", "loss_adds_up", "normalises", "padding_invariance", "permutation_equivariance",
+    "scores_are_scaled", "sizes_balance", "targets_are_distributions", "token_by_token", "train_equals_eval",
+    "untrained_loss", "weights_are_shares",
+]  # fmt: skip

@@ -1,36 +1,74 @@
-"""The frame of the laws: calling a function without a trace, comparing outputs, saying what was found."""
+"""The frame of the laws: what a law answers, what it refuses, how it calls without a trace and compares outputs."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from transformer_lib.laws.verdicts import Verdict
-
 # How far an output may move, relative to the largest output; other types get 8 times their precision.
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
-def verdict(law: str, fault: str | None, promise: str, cause: str) -> Verdict:
-    """Put the finding into a sentence: the promise if there is no fault, else the fault and its usual cause."""
-    if fault is None:
-        return Verdict(law, True, f"{law.capitalize()} holds: {promise}.")
-    return Verdict(law, False, f"{law.capitalize()} is violated: {fault}. Usual cause: {cause}.")
+class LawViolation(AssertionError):
+    """A law does not hold."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a law found; counts as `True` when the law holds.
+
+    Args:
+        law: its name.
+        holds: whether every comparison agreed.
+        message: one sentence; when violated, where, by how much, and what the usual cause is.
+    """
+
+    law: str
+    holds: bool
+    message: str
+
+    @classmethod
+    def of(cls, law: str, fault: str | None, promise: str, cause: str) -> "Verdict":
+        """Put a finding into a sentence: the promise if there is no fault, else the fault and its usual cause."""
+        if fault is None:
+            return cls(law, True, f"{law.capitalize()} holds: {promise}.")
+        return cls(law, False, f"{law.capitalize()} is violated: {fault}. Usual cause: {cause}.")
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def require(self) -> None:
+        """Raise `LawViolation` with the message unless the law holds."""
+        if not self.holds:
+            raise LawViolation(self.message)
+
+
+def check_finite(**parts: Tensor) -> None:
+    """Require numbers that can be compared: NaN differs from itself, and 0 times infinity is NaN."""
+    for name, part in parts.items():
+        if not part.isfinite().all():
+            raise ValueError(f"{name} must hold finite numbers, got NaN or infinity: what they become says nothing")
 
 
 @contextlib.contextmanager
-def undisturbed(*modules: object, training: bool | None = None) -> Iterator[None]:
-    """Switch gradients off and, if `training` is given, the modules' mode; restore it all, buffers too, at the end."""
-    parts = [part for module in modules if isinstance(module, nn.Module) for part in module.modules()]
+def undisturbed(module: object, training: bool | None = None, seed: int = 0) -> Iterator[None]:
+    """Switch gradients off, seed torch and, if `training` is given, set the mode; restore it all, buffers too."""
+    parts = list(module.modules()) if isinstance(module, nn.Module) else []
     modes = [part.training for part in parts]
     buffers = [(buffer, buffer.clone()) for part in parts for buffer in part.buffers(recurse=False)]
-    with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(0)
+    number = torch.accelerator.device_count()
+    there = torch.accelerator.current_accelerator() if number else None  # it has a random state of its own
+    with torch.no_grad(), torch.random.fork_rng(range(number), device_type=there.type if there else "cuda"):
+        torch.manual_seed(seed)
         try:
-            for part in parts if training is not None else ():
-                part.training = bool(training)
+            for part, mode in zip(parts, modes, strict=True):
+                part.training = mode if training is None else training
             yield
         finally:
             for part, mode in zip(parts, modes, strict=True):
@@ -40,54 +78,31 @@ def undisturbed(*modules: object, training: bool | None = None) -> Iterator[None
                     buffer.copy_(before)
 
 
-def first_of(found: Any, name: str = "f") -> Tensor:
+def first_of(found: Any) -> Tensor:
     """The output, alone or first of several."""
-    if not isinstance(found, Tensor):
-        try:
-            first = found[0]
-        except (TypeError, LookupError):
-            first = None
-        if not isinstance(first, Tensor):
-            raise ValueError(f"{name} must return a tensor, alone or first of several, got {type(found).__name__}")
-        found = first
-    return found
+    return found if isinstance(found, Tensor) else found[0]
 
 
-def call(f: Callable[..., Tensor], *inputs, training: bool | None = None, seed: int = 0) -> Tensor:
+def call(f: Callable[..., Any], *inputs: Any, training: bool | None = None, seed: int = 0) -> Tensor:
     """Call `f` from a fixed random state, without gradients, in the given mode if it is a module.
 
-    It gets copies and gives one, so that what it writes into its inputs or into a kept output does no harm.
+    It gets copies (what was one tensor stays one) and gives one, so that what it writes into its inputs or into a
+    kept output does no harm. Of several outputs the first one is taken.
     """
-    if not callable(f):
-        raise ValueError(f"f must be a function or a module, got {type(f).__name__}")
-    with undisturbed(f, training=training):
-        torch.manual_seed(seed)
-        output = f(*copies(inputs))
-        if not isinstance(output, Tensor):
-            raise ValueError(f"f must return one tensor, got {type(output).__name__}; pick one: lambda x: f(x)[0]")
+    clones = {id(part): part.clone() for part in inputs if isinstance(part, Tensor)}
+    with undisturbed(f, training, seed):
+        output = first_of(f(*(clones.get(id(part), part) for part in inputs)))
         return (torch.view_as_real(output) if output.is_complex() else output).clone()
 
 
-def copies(inputs: Iterable[Any]) -> list[Any]:
-    """Copy the tensors; what was one tensor stays one."""
-    parts = list(inputs)
-    clones = {id(part): part.clone() for part in parts if isinstance(part, Tensor)}
-    return [clones.get(id(part), part) for part in parts]
-
-
-def check_repeatable(f: Callable[..., Tensor], *inputs) -> None:
-    """Require that `f` does not depend on the random state: else two of its outputs prove nothing."""
-    if fault_between(call(f, *inputs, training=False), call(f, *inputs, training=False, seed=1), None):
-        raise ValueError(
-            "f must give the same output twice, got two; its dropout is on: call eval() on its module first"
-        )
+def exact(part: Tensor) -> Tensor:
+    """The same numbers in float64, on the CPU first: Apple's device has no such type."""
+    return part.detach().cpu().double()
 
 
 def allowed_error(dtype: torch.dtype, tolerance: float | None = None) -> float:
     """How far numbers of a type may be off, relative to their size, unless the caller said it."""
     if tolerance is not None:
-        if not isinstance(tolerance, int | float) or not tolerance >= 0:
-            raise ValueError(f"tolerance must be a number, at least 0, got {tolerance!r}")
         return tolerance
     return TOLERANCES.get(dtype, 8 * torch.finfo(dtype).eps) if dtype.is_floating_point else 0.0
 
@@ -97,52 +112,61 @@ def place_of(wrong: Tensor) -> tuple[int, ...]:
     return tuple(wrong.nonzero()[0].tolist())
 
 
-def replace(x: Tensor, other: Tensor, replaced: Tensor) -> Tensor:
-    """Take `other` where `replaced` (batch, seq) is `True`, else `x`."""
-    return torch.where(replaced.reshape(*replaced.shape, *[1] * (x.dim() - 2)), other, x)
-
-
 def gap_between(before: Tensor, after: Tensor) -> Tensor:
-    """The largest difference at each (batch, position)."""
-    before, after = before.double(), after.double()
+    """The largest difference at each (batch, position), on the CPU."""
+    before, after = exact(before), exact(after)
     gap = torch.where(before == after, 0.0, (before - after).abs())
     return gap.reshape(gap.size(0), gap.size(1) if gap.dim() > 1 else 1, -1).amax(-1)
 
 
 def largest(output: Tensor) -> float:
     """The largest finite number of an output, by size; a fill such as -1e9, for what is never chosen, is none."""
-    finite = output[output.isfinite()].double()
+    finite = exact(output[output.isfinite()])
     others = finite[(finite > -1e4) | (finite != finite.min())] if finite.numel() else finite
     finite = (others if others.numel() else finite).abs()
     return finite.max().item() if finite.numel() else 0.0
 
 
-def fault_between(
-    before: Tensor,
-    after: Tensor,
-    tolerance: float | None,
-    counted: Tensor | None = None,
-    among: Tensor | None = None,
-) -> str | None:
-    """Say where and by how much `after` differs from `before`, or return `None`.
+def first_place(*findings: tuple[Tensor, str, Tensor]) -> str | None:
+    """Say the first finding that is true somewhere: its sentence, with that place and the value there put in."""
+    for wrong, sentence, values in findings:
+        if wrong.any():
+            at = place_of(wrong)
+            return sentence.format(at, values[at].item())
+    return None
 
-    Only entries at (batch, position) pairs that are `counted` are compared, all if it is `None`; the largest output
-    is looked for `among` such pairs.
+
+def fault_between(
+    words: str, before: Tensor, after: Tensor, tolerance: float | None = None, counted: Tensor | None = None
+) -> str | None:
+    """Say where and by how much `after` differs from `before`, after the words that say what was done; else `None`.
+
+    Only entries at (batch, position) pairs that are `counted` are compared, all if it is `None`.
     """
     if before.shape != after.shape:
-        return f"the output changed its shape from {tuple(before.shape)} to {tuple(after.shape)}"
+        return f"{words}, the output changed its shape from {tuple(before.shape)} to {tuple(after.shape)}"
     if before.numel() == 0:
         raise ValueError(f"nothing to compare: the output has shape {tuple(before.shape)}")
     gap = gap_between(before, after)
     if counted is not None:
-        gap = gap.masked_fill(~counted, 0.0)
-    allowed = allowed_error(before.dtype, tolerance) * largest(before if among is None else before[among])
+        gap = gap.masked_fill(~counted.cpu(), 0.0)
+    allowed = allowed_error(before.dtype, tolerance) * largest(before)
     wrong = ~(gap <= allowed)  # so that NaN is wrong too
     if not wrong.any():
         return None
-    position = int(wrong.any(dim=0).nonzero()[0])
-    row = int(wrong[:, position].nonzero()[0])
+    position, row = place_of(wrong.T)  # the first position at which any sequence is wrong
     moved = gap[row, position].item()
-    if moved != moved:
-        return f"the output at position {position} of sequence {row} is NaN"
-    return f"the output at position {position} of sequence {row} differs by {moved:.2g} (allowed: {allowed:.2g})"
+    how = "is NaN" if moved != moved else f"differs by {moved:.2g} (allowed: {allowed:.2g})"
+    return f"{words}, the output at position {position} of sequence {row} {how}"
+
+
+def first(faults: Iterable[str | None]) -> str | None:
+    """The first fault there is; what comes after it is not asked any more."""
+    return next(filter(None, faults), None)
+
+
+def check_repeatable(f: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """Require that `f` does not depend on the random state: else two of its outputs prove nothing."""
+    once, again = (call(f, *inputs, training=False, seed=seed) for seed in (0, 1))
+    if fault_between("", once, again):
+        raise ValueError("f must give the same output twice, got two; its dropout is on: call eval() on its module")

@@ -1,5 +1,6 @@
 """A door for Hugging Face's encoder-decoders, so that the laws can be asked of them."""
 
+import inspect
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,23 +13,18 @@ class HuggingFace(nn.Module):
     A sketch of its use: `laws.cache_equals_full(laws.HuggingFace(model), src_ids, tgt_ids)`.
 
     Args:
-        model: a `...ForConditionalGeneration` or `MarianMTModel`; its config names padding, start and end.
-
-    Raises:
-        ValueError: if it is no encoder-decoder, or its config lacks one of the three ids.
+        model: a `...ForConditionalGeneration` or `MarianMTModel`; a `ValueError` if it is no encoder-decoder, or its
+            config does not name padding, start and end.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        own: Any = getattr(model, "config", None)
-        names = ("pad_token_id", "decoder_start_token_id", "eos_token_id")
-        if not all(isinstance(getattr(own, name, None), int) for name in names) or not hasattr(model, "get_encoder"):
-            found = {name: getattr(own, name, None) for name in names}
-            raise ValueError(f"model must be an encoder-decoder with one id each in its config, got {found}")
-        self.config = SimpleNamespace(
-            pad_id=own.pad_token_id, bos_id=own.decoder_start_token_id, eos_id=own.eos_token_id
-        )
+        names = {"pad_id": "pad_token_id", "bos_id": "decoder_start_token_id", "eos_id": "eos_token_id"}
+        ids = {ours: getattr(getattr(model, "config", None), theirs, None) for ours, theirs in names.items()}
+        if not all(isinstance(token, int) for token in ids.values()) or not hasattr(model, "get_encoder"):
+            raise ValueError(f"model must be an encoder-decoder with one id each in its config, got {ids}")
+        self.config = SimpleNamespace(**ids)
 
     def encode(self, src_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the memory and the mask (1 = real token) that its decoder wants."""
@@ -37,15 +33,12 @@ class HuggingFace(nn.Module):
 
     def decode(self, tgt_ids: Tensor, memory: Tensor, memory_mask: Tensor, cache: dict | None = None) -> Tensor:
         """Return the logits; with a cache, `tgt_ids` are the new tokens only."""
-        found = self.model(
-            decoder_input_ids=tgt_ids,
-            encoder_outputs=(memory,),
-            attention_mask=memory_mask,
-            past_key_values=(cache or {}).get("past"),
-            use_cache=cache is not None,
-        )
+        accepted = inspect.signature(self.model.forward).parameters
+        name = "cache" if "cache" in accepted else "past_key_values"  # as it was called before transformers 5.24
+        past = {name: (cache or {}).get("past"), "use_cache": cache is not None}
+        found = self.model(decoder_input_ids=tgt_ids, encoder_outputs=(memory,), attention_mask=memory_mask, **past)
         if cache is not None:
-            cache["past"] = found.past_key_values
+            cache["past"] = found[name]
         return found.logits
 
     def new_cache(self) -> dict:

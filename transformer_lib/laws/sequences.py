@@ -1,68 +1,81 @@
-"""Laws of sequences: who may depend on whom."""
+"""Laws of sequences: who may depend on whom.
+
+Each replaces some inputs by those of `other`, and refuses a question that could not fail by a `ValueError`.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from transformer_lib.laws._checks import (
-    check_batch,
-    check_counted,
-    check_outputs,
-    check_pair,
-    check_positions,
-    check_real,
-    check_singles,
-    check_visible,
-    places,
-)
 from transformer_lib.laws._frame import (
     Verdict,
-    allowed_error,
     call,
+    check_finite,
     check_repeatable,
     fault_between,
+    first,
     gap_between,
     largest,
     place_of,
-    replace,
-    verdict,
 )
 
+OnSequences = Callable[[Tensor], Tensor]
 
-def causality(f: Callable[[Tensor], Tensor], x: Tensor, other: Tensor, *, tolerance: float | None = None) -> Verdict:
+
+def _places(x: Tensor) -> Tensor:
+    """The position of every (batch, seq) of `x`."""
+    if x.dim() < 2:
+        raise ValueError(f"x must be a tensor of shape (batch, seq, ...), got {x.dtype} {tuple(x.shape)}")
+    return torch.arange(x.size(1), device=x.device).expand(x.shape[:2])
+
+
+def _replace(x: Tensor, other: Tensor, replaced: Tensor) -> Tensor:
+    """Take `other` where `replaced` (batch, seq) is `True`, else `x`."""
+    return torch.where(replaced.reshape(*replaced.shape, *[1] * (x.dim() - 2)), other, x)
+
+
+def _check_pair(x: Tensor, other: Tensor, replaced: Tensor) -> None:
+    """Require that `other` can stand in for `x` where `replaced` is `True`, and would be noticed."""
+    if x.shape != other.shape or x.dtype != other.dtype:
+        found = f"got {tuple(x.shape)} {x.dtype} and {tuple(other.shape)} {other.dtype}"
+        raise ValueError(f"x and other must have the same shape and type, {found}")
+    check_finite(x=x, other=other)
+    if not (x != other)[replaced].any():
+        raise ValueError("x and other agree wherever x would be replaced: such a test cannot fail; let them differ")
+
+
+def _check_real(name: str, real: Tensor, shape: tuple[int, ...]) -> None:
+    """Require one boolean per (batch, position)."""
+    if real.dtype != torch.bool or real.shape != shape:
+        found = f"got {real.dtype} {tuple(real.shape)}"
+        raise ValueError(f"{name} must be boolean of shape (batch, seq) = {tuple(shape)}, {found}")
+
+
+def causality(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | None = None) -> Verdict:
     """No output depends on a later input.
 
-    For every cut t, the positions from t on are replaced by those of `other`; the outputs before t
-    must not move. `f` is called in the mode it is in: ask in training and in evaluation.
-    First stated in chapter 2.
+    For every cut t, the positions from t on are replaced by those of `other`; the outputs before t must not move. `f`
+    is called in the mode it is in: ask in training and in evaluation. First stated in chapter 2.
 
     Args:
         f: from `x` to outputs of shape `(batch, seq, ...)`.
         x: token ids `(batch, seq)` or vectors `(batch, seq, d_model)`.
-        other: of the same shape; the future that must not be seen.
+        other: of the same shape; the future that must not be seen, a `ValueError` if it is that of `x`.
         tolerance: relative to the largest output; 0 asks for the same bits.
-
-    Raises:
-        ValueError: if the inputs could not show a violation.
     """
-    place = places(x)
-    check_pair(x, other, place > 0)
-    before, fault, cut = call(f, x), None, 0
-    check_positions(before, place)
-    for cut in range(1, x.size(1)):
-        after = call(f, replace(x, other, place >= cut))
-        fault = fault_between(before, after, tolerance, place < cut)
-        if fault:
-            fault = f"with the inputs from position {cut} on replaced, {fault}"
-            break
-    promise = f"the outputs before position t ignore the inputs from t on, for t = 1 to {cut}"
+    place, cuts = _places(x), range(1, x.size(1))
+    _check_pair(x, other, place > 0)
+    before, words = call(f, x), "with the inputs from position {} on replaced"
+    later = ((t, call(f, _replace(x, other, place >= t))) for t in cuts)
+    fault = first(fault_between(words.format(t), before, after, tolerance, place < t) for t, after in later)
+    promise = f"the outputs before position t ignore the inputs from t on, for t = 1 to {cuts[-1]}"
     cause = "no causal mask in this mode, or a mask that is transposed, inverted or shifted by one"
-    return verdict("causality", fault, promise, cause)
+    return Verdict.of("causality", fault, promise, cause)
 
 
 def padding_invariance(
-    f: Callable[[Tensor], Tensor],
+    f: OnSequences,
     x: Tensor,
     other: Tensor,
     real: Tensor,
@@ -78,51 +91,46 @@ def padding_invariance(
         f: from `x` to outputs of shape `(batch, seq, ...)`; it keeps its padding mask to itself.
         x: vectors `(batch, seq, d_model)`, or anything else of shape `(batch, seq, ...)`.
         other: of the same shape; replaces `x` where it is not real.
-        real: boolean `(batch, seq)`, `True` where `x` holds a real token.
-        real_outputs: which outputs count, if they are not at the positions of `x` (cross-attention
-            has an output for every target token, and they all count).
+        real: boolean `(batch, seq)`, `True` at real tokens; a `ValueError` if nothing is padding.
+        real_outputs: which outputs count, if not those at real tokens: across attention all of the target's do.
         tolerance: relative to the largest output that counts.
-
-    Raises:
-        ValueError: if the inputs could not show a violation.
     """
-    check_real("real", real, places(x).shape)
-    check_pair(x, other, ~real)
-    before, after = call(f, x), call(f, replace(x, other, ~real))
-    counted = check_counted(before, real, real_outputs)
-    fault = fault_between(before, after, tolerance, counted, among=counted)
-    fault = fault and f"with other content in the padding, {fault}"
-    promise = "the outputs at real positions ignore the content of the padding"
+    _check_real("real", real, _places(x).shape)
+    _check_pair(x, other, ~real)
+    outputs = [call(f, inputs) for inputs in (x, _replace(x, other, ~real))]
+    counted = real if real_outputs is None else real_outputs
+    _check_real("real_outputs", counted, outputs[0].shape[:2])
+    if not ((~real).any(1) & counted.any(1)).any():
+        raise ValueError("real must leave padding in a sequence with an output that counts: such a test cannot fail")
+    # What stands in the padding of the output does not count, and does not set the scale either.
+    outputs = [_replace(torch.zeros_like(output), output, counted) for output in outputs]
+    fault = fault_between("with other content in the padding", *outputs, tolerance)
     cause = "a padding mask that is missing, inverted, made from the other sequence, or laid on queries and not on keys"
-    return verdict("padding invariance", fault, promise, cause)
+    return Verdict.of(
+        "padding invariance", fault, "the outputs at real positions ignore the content of the padding", cause
+    )
 
 
-def permutation_equivariance(f: Callable[[Tensor], Tensor], x: Tensor, *, tolerance: float | None = None) -> Verdict:
+def permutation_equivariance(f: OnSequences, x: Tensor, *, tolerance: float | None = None) -> Verdict:
     """Reordered inputs give the same outputs, reordered: `f` knows no positions.
 
     A module is asked in evaluation mode; dropout in a function is refused. First stated in chapter 1.
 
     Args:
         f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: token ids or vectors, `(batch, seq, ...)`.
+        x: token ids or vectors, `(batch, seq, ...)`; a `ValueError` if all positions hold the same.
         tolerance: relative to the largest output.
-
-    Raises:
-        ValueError: if the inputs could not show a violation.
     """
-    place = places(x)
-    check_pair(x, x.roll(1, dims=1), place >= 0)
+    _check_pair(x, x.roll(1, dims=1), _places(x) >= 0)
     before, generator, fault = call(f, x, training=False), torch.Generator().manual_seed(0), None
-    check_positions(before, place)
     orders = [torch.arange(x.size(1)).roll(1), *(torch.randperm(x.size(1), generator=generator) for _ in range(4))]
     for order in (order.to(x.device) for order in orders):
-        fault = fault_between(before[:, order], call(f, x[:, order], training=False), tolerance)
-        if fault:
+        words, after = f"with the inputs in the order {order.tolist()}", call(f, x[:, order], training=False)
+        if fault := fault_between(words, before[:, order], after, tolerance):
             check_repeatable(f, x)
-            fault = f"with the inputs in the order {order.tolist()}, {fault}"
             break
     cause = "positions are added, or there is a causal mask; both break this law on purpose"
-    return verdict("permutation equivariance", fault, "reordered inputs give the same outputs, reordered", cause)
+    return Verdict.of("permutation equivariance", fault, "reordered inputs give the same outputs, reordered", cause)
 
 
 def batch_equals_single(f: Callable[..., Tensor], *inputs, tolerance: float | None = None) -> Verdict:
@@ -132,29 +140,27 @@ def batch_equals_single(f: Callable[..., Tensor], *inputs, tolerance: float | No
 
     Args:
         f: from the inputs to outputs of shape `(batch, ...)`.
-        *inputs: tensors that begin with the axis `batch`; anything else is kept in `f` by a lambda.
+        *inputs: tensors that begin with the axis `batch`, of one size, at least 2 (else a `ValueError`); anything
+            else is kept in `f` by a lambda.
         tolerance: relative to the largest output.
-
-    Raises:
-        ValueError: if there are fewer than two sequences, or the inputs differ in their number.
     """
-    size = check_batch(inputs)
+    if not all(isinstance(part, Tensor) and part.dim() and not part.isnan().any() for part in inputs):
+        raise ValueError("the inputs must be tensors (batch, ...) without NaN; keep anything else in f by a lambda")
+    if len(sizes := sorted({len(part) for part in inputs})) != 1 or sizes[0] < 2:
+        raise ValueError(f"the inputs must share a batch axis of at least 2, got the sizes {sizes}")
     together = call(f, *inputs, training=False)
-    alone = [call(f, *(part[i : i + 1] for part in inputs), training=False) for i in range(size)]
-    check_singles(alone)
-    shapes = {tuple(part.shape) for part in alone}
-    same = len(shapes) == 1
-    fault = fault_between(together, torch.cat(alone), tolerance) if same else f"they have the shapes {sorted(shapes)}"
-    if fault:
+    alone = [call(f, *(part[i : i + 1] for part in inputs), training=False) for i in range(sizes[0])]
+    shapes = sorted({tuple(part.shape) for part in alone})
+    words = "between the batch and each sequence alone"
+    if shapes[1:]:
+        fault = f"{words}, they have the shapes {shapes}"
+    elif fault := fault_between(words, together, torch.cat(alone), tolerance):
         check_repeatable(f, *inputs)
-        fault = f"between the batch and each sequence alone, {fault}"
     cause = "a mean or a softmax over the batch axis, or axes mixed up by a reshape without a transpose"
-    return verdict("batch = single", fault, "each sequence alone gives what it gives in the batch", cause)
+    return Verdict.of("batch = single", fault, "each sequence alone gives what it gives in the batch", cause)
 
 
-def token_by_token(
-    f: Callable[[Tensor], Tensor], x: Tensor, other: Tensor, *, tolerance: float | None = None
-) -> Verdict:
+def token_by_token(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | None = None) -> Verdict:
     """Each output depends on the input at its own position and on no other: `f` is position-wise.
 
     First stated in chapter 6.
@@ -162,29 +168,23 @@ def token_by_token(
     Args:
         f: from `x` to outputs of shape `(batch, seq, ...)`.
         x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`; at least two positions.
-        other: of the same shape; stands in for one position after the other.
+        other: of the same shape; stands in for one position after the other, a `ValueError` if it is equal there.
         tolerance: relative to the largest output.
-
-    Raises:
-        ValueError: if the inputs could not show a violation.
     """
-    place = places(x)
+    place = _places(x)
     if x.size(1) < 2:
         raise ValueError(f"x needs at least 2 positions, got shape {tuple(x.shape)}: such a test cannot fail")
-    before, fault = call(f, x), None
-    check_positions(before, place)
     for t in range(x.size(1)):
-        check_pair(x, other, place == t)
-        fault = fault_between(before, call(f, replace(x, other, place == t)), tolerance, place != t)
-        if fault:
-            fault = f"with the input at position {t} replaced, {fault}"
-            break
+        _check_pair(x, other, place == t)
+    before, words = call(f, x), "with the input at position {} replaced"
+    others = ((t, call(f, _replace(x, other, place == t))) for t in range(x.size(1)))
+    fault = first(fault_between(words.format(t), before, after, tolerance, place != t) for t, after in others)
     cause = "a mean, a norm or a convolution over the axis of positions, or an axis mixed up by a reshape"
-    return verdict("token-wise computation", fault, "each output ignores the inputs at all other positions", cause)
+    return Verdict.of("token-wise computation", fault, "each output ignores the inputs at all other positions", cause)
 
 
 def every_token_counts(
-    f: Callable[[Tensor], Tensor],
+    f: OnSequences,
     x: Tensor,
     other: Tensor,
     real: Tensor | None = None,
@@ -200,31 +200,31 @@ def every_token_counts(
     Args:
         f: from `x` to outputs of shape `(batch, seq, ...)`.
         x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`.
-        other: of the same shape; stands in for one position after the other.
+        other: of the same shape; stands in for one position after the other, a `ValueError` if it is equal there.
         real: boolean `(batch, seq)`, `True` where `x` holds a real token; all, if not given.
         real_outputs: which outputs count, if not all.
         tolerance: a smaller move, relative to the largest output, counts as none; bfloat16 can swallow real ones.
-
-    Raises:
-        ValueError: if `other` equals `x` at a position: such a token could not be noticed.
     """
-    place = places(x)
-    real = torch.ones_like(place, dtype=torch.bool) if real is None else real
-    check_visible(x, other, real)
+    place = _places(x)
+    real = place >= 0 if real is None else real
+    _check_real("real", real, place.shape)
+    _check_pair(x, other, place >= 0)
+    same = real & ~(x != other).reshape(*place.shape, -1).any(-1)
+    if same.any() or not real.any():
+        raise ValueError("x and other must differ at every real token: such a test cannot fail otherwise")
     before, fault = call(f, x), None
-    check_outputs(before, real, real_outputs)
-    tolerance = min(allowed_error(before.dtype), 1e-5) if tolerance is None else tolerance
-    allowed = allowed_error(before.dtype, tolerance) * largest(before)
+    counted = torch.ones(before.shape[:2], dtype=torch.bool, device=x.device) if real_outputs is None else real_outputs
+    _check_real("real_outputs", counted, before.shape[:2])
+    if not counted.any(1)[real.any(1)].all():
+        raise ValueError("real_outputs must hold an output of every sequence: else no token could be noticed")
+    allowed = largest(before) * ((1e-9 if before.dtype == torch.float64 else 1e-5) if tolerance is None else tolerance)
     for t in range(x.size(1)):
         asked = real & (place == t)
-        if not asked.any():
-            continue
-        gap = gap_between(before, call(f, replace(x, other, asked))).nan_to_num(0.0)  # (batch, seq)
-        gap = gap if real_outputs is None else gap.masked_fill(~real_outputs, 0.0)
-        unseen = asked.any(1) & (gap.amax(1) <= allowed)
+        gap = gap_between(before, call(f, _replace(x, other, asked))).nan_to_num(0.0)  # (batch, seq)
+        unseen = asked.any(1).cpu() & (gap.masked_fill(~counted.cpu(), 0.0).amax(1) <= allowed)
         if unseen.any():
-            row = place_of(unseen)[0]
-            fault = f"the token at position {t} of sequence {row} can be replaced, and no output notices"
+            i = place_of(unseen)[0]
+            fault = f"the token at position {t} of sequence {i} can be replaced, and no output notices"
             break
     cause = "a mask that hides too much: inverted, made from the other sequence, or the target's laid on the source"
-    return verdict("visibility of every token", fault, "each real token, replaced, moves an output", cause)
+    return Verdict.of("visibility of every token", fault, "each real token, replaced, moves an output", cause)

@@ -1,0 +1,59 @@
+"""Runs that take long: told about before they begin, made one after the other, and kept as soon as each has ended."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformer_lib import _files
+
+Run = TypeVar("Run")
+
+
+def write(path: Path, results: Any) -> None:
+    """Write results as JSON."""
+    _files.replace(path, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def in_order(runs: Sequence[Run], seconds: float) -> Iterator[Run]:
+    """Hand out one run after the other; tell how long all will take, before the first and after each.
+
+    Args:
+        runs: what is to be done.
+        seconds: that each took where it was done last; from the first on it is this machine's own time.
+    """
+    print(f"{len(runs)} runs, about {len(runs) * seconds / 60:.0f} minutes where it was done last", flush=True)
+    begin = time.monotonic()
+    for done, run in enumerate(runs, 1):
+        yield run
+        left = (len(runs) - done) * (time.monotonic() - begin) / done
+        print(f"{done} of {len(runs)} runs made, about {left / 60:.0f} minutes left", flush=True)
+
+
+class Rows:
+    """Rows of a file of results. The same command goes on after the last one there.
+
+    Args:
+        path: the file.
+        about: what was chosen, and the versions; rows of other choices do not stand beside these.
+        part: the part of the file that the rows belong to; by default the whole.
+    """
+
+    def __init__(self, path: Path, about: dict[str, Any], part: str | None = None) -> None:
+        self.path = path
+        self.results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        mine = self.results if part is None else self.results.setdefault(part, {})
+        if any(mine.setdefault(name, value) != value for name, value in about.items()):
+            raise SystemExit(f"{path} was written with other settings or versions; move it away")
+        self.rows: list[dict] = mine.setdefault("rows", [])
+
+    def has(self, **values: Any) -> bool:
+        """Tell whether there is a row with these values."""
+        return any(values.items() <= row.items() for row in self.rows)
+
+    def add(self, *rows: dict) -> None:
+        """Add rows, and write the file."""
+        self.rows += rows
+        write(self.path, self.results)
+        print(*rows, sep="\n", flush=True)

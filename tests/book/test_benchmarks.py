@@ -1,0 +1,248 @@
+"""The benchmarks compare like with like, and run. (How fast anything is, no test says.)"""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks import ablation, distributed, memory, runs, translation
+from benchmarks.systems import (
+    TINY,
+    Fast,
+    Sizes,
+    as_batch,
+    available,
+    make_batches,
+    one_batch,
+    pairs_of,
+    sentence_lengths,
+    train_step,
+    uniform_lengths,
+)
+from transformer_lib.data import numbers
+from transformer_lib.data.vocabulary import EOS_ID, PAD_ID
+from transformer_lib.loss import batch_loss
+from transformer_lib.notebook import results
+
+SYSTEMS = available()
+named = pytest.mark.parametrize("kind", SYSTEMS, ids=lambda kind: kind.name)
+pytestmark = [pytest.mark.hf, pytest.mark.filterwarnings("ignore")]  # the warnings are the peers'
+
+
+def test_models_are_of_one_size():
+    counts = {kind.name: sum(p.numel() for p in kind(Sizes().config()).parameters()) for kind in SYSTEMS}
+    assert max(counts.values()) <= 1.02 * min(counts.values()), counts
+    assert counts["this library"] == counts["this library, fast"]
+
+
+def test_batches_are_ragged_and_the_same_each_time():
+    (batch,), (again,) = (make_batches(Sizes(), uniform_lengths(64, 16, 32)) for _ in range(2))
+    for side, same in zip(batch, again, strict=True):
+        assert torch.equal(side, same)
+        lengths = (side != PAD_ID).sum(dim=1)
+        assert 16 <= lengths.min() < 20
+        assert 28 < lengths.max() <= 33  # BOS counts too
+        assert side.shape == (64, lengths.max())
+    assert (batch.tgt_ids == EOS_ID).sum() == 64
+    by_length = bench.sort_by_length([batch])[0]
+    assert sorted(map(tuple, batch.tgt_ids.tolist())) == sorted(map(tuple, by_length.tgt_ids.tolist()))
+
+
+def test_lengths_are_those_of_real_sentences():
+    lengths = sentence_lengths(128, 40)
+    assert 30 < max(map(max, lengths)) <= 40
+    assert min(map(min, lengths)) >= 1
+    assert len(set(lengths)) > 40
+    made = []
+    for batch in make_batches(Sizes(), lengths):
+        sides = batch.src_ids, batch.tgt_ids[:, 1:]
+        made += zip(*((side != PAD_ID).sum(dim=1).tolist() for side in sides), strict=True)
+    assert made == lengths
+
+
+@named
+def test_system_learns_and_decodes(kind):
+    torch.manual_seed(0)
+    system, batch = kind(TINY.config()), one_batch(TINY)
+    optimizer = torch.optim.AdamW(system.parameters(), lr=1e-2)
+    losses = [float(train_step(system, batch, optimizer)) for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
+    system.never_end()
+    answer = system.answer(batch.src_ids, 8)
+    assert answer.shape == (4, 8)
+    if kind.name != "x-transformers":  # it has no way to rule tokens out
+        assert not torch.isin(answer, torch.tensor([PAD_ID, EOS_ID])).any()
+
+
+@named
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_padding_and_company_change_no_loss(kind, smoothing):
+    """The loss of a batch is the sum of the losses of its sentences: masks and the count of tokens are right.
+
+    x-transformers does not smooth, and is not among the systems of chapter 13.
+    """
+    torch.manual_seed(0)
+    system, batch = kind(TINY.config()).eval(), one_batch(TINY)
+    with torch.no_grad():
+        together, number = batch_loss(system, *batch, smoothing)
+        apart = sum(float(batch_loss(system, *as_batch([pair]), smoothing)[0]) for pair in pairs_of(batch))
+    assert float(together) == pytest.approx(apart, rel=1e-4)
+    assert number == (batch.tgt_ids[:, 1:] != PAD_ID).sum()
+
+
+def test_on_sentences_torch_begins_where_ours_does():
+    """The comparison of chapter 13 is of systems, not of random numbers, whose words both share."""
+    config = dataclasses.replace(TINY.config(), tie_embeddings=True, share_vocab=True, n_encoder_layers=2)
+    batch, losses, answers = one_batch(TINY), {}, {}
+    for name, kind in {**translation.SYSTEMS, **translation.START}.items():
+        torch.manual_seed(5)
+        model = kind(config).eval()
+        with torch.no_grad():
+            losses[name] = float(batch_loss(model, *batch, 0.1)[0])
+        answers[name] = model.answer(batch.src_ids, 6)
+        assert len(answers[name]) == 4
+        assert not torch.isin(answers[name], torch.tensor([config.bos_id])).any()
+    assert losses["Ours"] == pytest.approx(losses["Torch"], rel=1e-6)
+    assert torch.equal(answers["Ours"], answers["Torch"])
+    assert losses["Ours"] != pytest.approx(losses["TorchAsItStarts"], rel=1e-4)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.5], ids=["without bfloat16", "with bfloat16"])
+def test_it_runs_and_writes_what_the_chapter_reads(gain, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(memory, "measure", lambda *args: [2.0, 1.0])
+    few = numbers.split_numbers(200, 20, seed=0)  # to spell thousands takes seconds
+    monkeypatch.setattr(numbers, "split_numbers", lambda *sizes, seed: few)
+    monkeypatch.setattr(bench, "sentence_lengths", lambda number, longest: [(2, 3)] * 7 + [(longest, longest)])
+    assert bench.gain_of_bfloat16(TINY, 1, "cpu") > 0
+    monkeypatch.setattr(bench, "gain_of_bfloat16", lambda *args: gain)
+    threads, out = str(torch.get_num_threads()), tmp_path / "speed.json"
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--threads", threads, "--out", str(out)])
+    bench.main()
+    written, stored = json.loads(out.read_text()), results.read("speed")
+    assert written["setting"].keys() == stored["setting"].keys()
+    names = {kind.name for kind in SYSTEMS}
+    assert len(written["tables"]) == len(stored["tables"]) == 7
+    for row, like in zip(written["tables"].values(), stored["tables"].values(), strict=True):
+        assert names <= row.keys()
+        assert row.keys() <= like.keys()
+        assert min(row.values()) > 0
+    in_training = [row for title, row in written["tables"].items() if title.startswith("training")]
+    assert all((f"{name}, bfloat16" in row) == (gain > 1) for row in in_training for name in names)
+    halves = {"ours, bfloat16"} if gain > 1 else set()
+    assert written["equal loss"]["loss"].keys() == written["equal loss"]["seconds"].keys() == {"torch", "ours"} | halves
+    assert 0 < written["equal loss"]["padding"] < 0.5
+    assert written["linear map"] > 0
+    told = capsys.readouterr().out
+    assert "a quarter of an hour" in told.splitlines()[0]
+    assert "this library, fast" in told
+
+
+def test_memory_is_the_median_of_its_rounds(monkeypatch):
+    found = iter([[1.0, 30.0], [9.0, 10.0], [2.0, 20.0]] * len(SYSTEMS))
+    monkeypatch.setattr(memory, "measure", lambda *args: next(found))
+    for name in ("training", "decoding", "equal_loss", "gain_of_bfloat16", "gain_in_decoding"):
+        monkeypatch.setattr(bench, name, lambda *args, **options: 0.0)
+    tables = bench.measure(TINY, repeats=3, steps=1, device="cpu", say=lambda what: None)["tables"]
+    rows = [tables[title] for title in tables if title.startswith("memory")]
+    assert [set(row.values()) for row in rows] == [{2.0}, {20.0}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is Linux's own measure")
+def test_memory_sees_a_tensor(monkeypatch, capsys):
+    assert memory.peak(lambda: torch.ones(25_000_000), "cpu") == pytest.approx(100, rel=0.1)
+    settings = json.dumps([dataclasses.asdict(TINY), "cpu"])
+    monkeypatch.setattr(sys, "argv", ["memory", Fast.name, settings])
+    memory.main()  # what the process does that measures a system
+    assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_rows_are_kept_and_gone_on_with(tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    for seed in runs.in_order([0, 1], 90):
+        runs.Rows(path, {"steps": 5}, "systems").add({"seed": seed})
+    runs.Rows(path, {"steps": 6}, "splits").add({"seed": 0})
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "2 runs, about 3 minutes where it was done last"
+    assert told[2] == "1 of 2 runs made, about 0 minutes left"
+    kept = runs.Rows(path, {"steps": 5}, "systems")
+    assert kept.has(seed=1) and not kept.has(seed=2)
+    assert json.loads(path.read_text())["systems"] == {"steps": 5, "rows": [{"seed": 0}, {"seed": 1}]}
+    with pytest.raises(SystemExit, match="was written with other settings or versions"):
+        runs.Rows(path, {"steps": 6}, "systems")
+
+
+SMALL = {"d_model": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "d_ff": 16, "max_len": 24}
+
+
+class Few:
+    """A task in the place of those of chapters 12 and 13, with scores of their shape."""
+
+    vocab_sizes = 35, 35
+    split = type("Split", (), {"dev": [], "test": []})
+    pairs = numbers.encode_pairs(numbers.number_pairs(30, seed=1))
+
+    def train_pairs(self):
+        return self.pairs
+
+    def score(self, model, part, decode):
+        sources = torch.tensor([[3, 4], [5, 0]])
+        return {"bleu": float(len(decode(model, sources, max_new_tokens=3))), "chrf": 0.0}
+
+    def measure(self, model):
+        return {"word_error": 0.5}
+
+    def examine(self, model):
+        return {f"{way}_{name}": 0.0 for way in ("greedy", "beam_4") for name in ("bleu", "chrf")}
+
+
+def test_the_comparisons_write_what_the_chapters_read(tmp_path, monkeypatch, capsys, without_shape_checks):
+    """The same names as in the stored files; with tiny models. (A peer is no `Transformer`, as annotations ask for.)"""
+    monkeypatch.setattr(translation, "SIZES", SMALL)
+    monkeypatch.setattr(translation, "Sentences", Few)
+    monkeypatch.setattr(translation, "TASKS", dict.fromkeys(translation.TASKS, Few))
+    for part, stored in results.read("comparison").items():
+        out = tmp_path / "comparison.json"
+        monkeypatch.setattr(sys, "argv", ["translation", part, "--steps", "10", "--seeds", "1", "--out", str(out)])
+        translation.main()
+        translation.main()  # all is there already
+        written = json.loads(out.read_text())[part]
+        assert written.keys() == stored.keys()
+        assert [row.keys() for row in written["rows"]] == [stored["rows"][0].keys()] * len(written["rows"])
+        name = "task" if part == "splits" else "system"
+        assert [row[name] for row in written["rows"]] == list(dict.fromkeys(row[name] for row in stored["rows"]))
+    assert "3 runs" not in capsys.readouterr().out
+
+
+def test_the_ablation_writes_what_the_chapter_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(ablation.BASE, "model", SMALL)
+    monkeypatch.setattr(ablation, "Pronounce", Few)
+    monkeypatch.setattr(ablation.pronunciation, "encode_pairs", lambda part: Few.pairs)
+    monkeypatch.setattr(ablation, "CHANGES", {"as it is": {}, "post-norm": {"norm_first": False}})
+    out = tmp_path / "ablation.json"
+    monkeypatch.setattr(sys, "argv", ["ablation", "--tokens", "7680", "--seeds", "1", "--out", str(out)])
+    ablation.main()
+    written, stored = json.loads(out.read_text()), results.read("ablation")
+    assert written.keys() == stored.keys()
+    assert written["base"].keys() == stored["base"].keys()
+    assert [set(row) | {"phoneme_error"} for row in written["rows"]] == [set(stored["rows"][0])] * 2
+    assert "2 runs" in capsys.readouterr().out
+
+
+def test_a_compiled_step_is_compiled(without_shape_checks):
+    """What a compiler returns is what runs, in every step, and the loss is the same."""
+    few, calls = numbers.split_numbers(300, 10, seed=0), []
+
+    def backend(graph, inputs):
+        return lambda *arguments: calls.append("run") or graph.forward(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "split_numbers", lambda *sizes, seed: few)
+        plain, quick = (distributed.trainer(n_layers=1) for _ in range(2))
+    distributed.compiled(quick, backend)
+    losses = [plain.train_step().item() for _ in range(2)]
+    assert not calls
+    assert [quick.train_step().item() for _ in range(2)] == pytest.approx(losses, rel=1e-4)
+    assert len(calls) >= 2

@@ -1,0 +1,544 @@
+"""Models of Hugging Face, converted: the same logits and hidden states in float64, from memory and from files.
+
+Random weights redrawn with standard deviation 0.2, tiny sizes, nothing downloaded. All tests that import
+`transformers` are in this file, since the import alone takes many seconds.
+"""
+
+import copy
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import BATCH, SRC_LEN, TGT_LEN, close, in_float64, ragged, redraw
+from torch import Tensor, nn
+
+from transformer_lib import Transformer, causal_mask, greedy_decode, laws, sinusoidal_encoding
+from transformer_lib.interop import from_bart, from_bert, from_gpt2, from_marian
+
+pytestmark = pytest.mark.hf
+
+VOCAB, TGT_VOCAB, D_MODEL, HEADS, D_FF, PLACES = 41, 43, 22, 2, 29, 17
+MARIAN_PAD = 40
+
+
+@pytest.fixture(scope="module")
+def hf():
+    """The `transformers` library, offline and without progress bars."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        yield transformers
+
+
+# Tiny models with redrawn weights, in float64
+
+
+def finish(theirs: nn.Module) -> nn.Module:
+    """Redraw all weights; tables of sinusoids stay what they were."""
+    tables = {name: p.clone() for name, p in theirs.named_parameters() if not p.requires_grad}
+    redraw(theirs)
+    with torch.no_grad():
+        for name, table in tables.items():
+            theirs.get_parameter(name).copy_(table)
+        if hasattr(theirs, "final_logits_bias"):
+            theirs.final_logits_bias.normal_()
+    return theirs.eval()
+
+
+def seq2seq_sizes(**changes) -> dict:
+    layers = dict(encoder_layers=2, decoder_layers=3, encoder_ffn_dim=D_FF, decoder_ffn_dim=D_FF)
+    heads = dict(encoder_attention_heads=HEADS, decoder_attention_heads=HEADS)
+    sizes = dict(vocab_size=VOCAB, d_model=D_MODEL, max_position_embeddings=PLACES, forced_eos_token_id=None)
+    return {**sizes, **layers, **heads, **changes}
+
+
+def new_marian(hf, share: bool = True, tie: bool = True, **changes) -> nn.Module:
+    sizes = seq2seq_sizes(
+        pad_token_id=MARIAN_PAD, decoder_start_token_id=MARIAN_PAD, eos_token_id=0, scale_embedding=True
+    )
+    words = {} if share else {"decoder_vocab_size": TGT_VOCAB}
+    ties = dict(share_encoder_decoder_embeddings=share, tie_word_embeddings=tie)
+    theirs = finish(hf.MarianMTModel(hf.MarianConfig(**{**sizes, **words, **ties, **changes})))
+    if share and not tie:  # the reference library shares nothing then, whatever it is told
+        with torch.no_grad():
+            for side in (theirs.model.encoder, theirs.model.decoder):
+                side.embed_tokens.weight.copy_(theirs.model.shared.weight)
+    return theirs
+
+
+def new_gpt2(hf, kind: str = "GPT2LMHeadModel", **changes) -> nn.Module:
+    sizes = dict(vocab_size=VOCAB, n_embd=D_MODEL, n_head=HEADS, n_layer=3, n_positions=PLACES, n_inner=D_FF)
+    return finish(getattr(hf, kind)(hf.GPT2Config(**{**sizes, "bos_token_id": 0, "eos_token_id": 0, **changes})))
+
+
+def new_bert(hf, kind: str = "BertForMaskedLM", **changes) -> nn.Module:
+    sizes = dict(vocab_size=VOCAB, hidden_size=D_MODEL, num_attention_heads=HEADS, num_hidden_layers=3)
+    more = dict(intermediate_size=D_FF, max_position_embeddings=PLACES)
+    return finish(getattr(hf, kind)(hf.BertConfig(**{**sizes, **more, **changes})))
+
+
+def new_bart(hf, kind: str = "BartForConditionalGeneration", **changes) -> nn.Module:
+    sizes = seq2seq_sizes(decoder_ffn_dim=D_FF + 2, pad_token_id=1, eos_token_id=2, decoder_start_token_id=2)
+    return finish(getattr(hf, kind)(hf.BartConfig(**{**sizes, **changes})))
+
+
+# What equality means, for each of them
+
+
+def random_ids(seq: int, pad_id: int = MARIAN_PAD) -> Tensor:
+    """Ragged ids that are neither padding nor EOS in any of the models, then padding."""
+    ids = torch.randint(3, MARIAN_PAD, (BATCH, seq))
+    return ids.masked_fill(~ragged(seq), pad_id)
+
+
+def marian_logits(theirs: nn.Module, src: Tensor, tgt: Tensor) -> Tensor:
+    """The logits of the reference library; padding of the target is not masked, as it comes last."""
+    mask = (src != MARIAN_PAD).long()
+    return theirs(src, mask, tgt, decoder_attention_mask=torch.ones_like(tgt)).logits
+
+
+@torch.no_grad()
+def check_marian(theirs: nn.Module, ours: Transformer) -> None:
+    src, tgt = random_ids(SRC_LEN), random_ids(TGT_LEN)
+    tgt[:, 0] = MARIAN_PAD
+    close(ours(src, tgt), marian_logits(theirs, src, tgt))
+
+
+@torch.no_grad()
+def check_gpt2(theirs: nn.Module, ours: nn.Module) -> None:
+    ids, body = torch.randint(0, VOCAB, (BATCH, SRC_LEN)), getattr(theirs, "transformer", theirs)
+    hidden = ours(body.wte(ids) + body.wpe.weight[:SRC_LEN], causal_mask(SRC_LEN))
+    close(hidden, body(ids).last_hidden_state)
+    if hasattr(theirs, "lm_head"):
+        close(theirs.lm_head(hidden), theirs(ids).logits)
+
+
+@torch.no_grad()
+def check_bert(theirs: nn.Module, ours: nn.Module) -> None:
+    ids, body = random_ids(SRC_LEN, pad_id=0), getattr(theirs, "bert", theirs)
+    expected = body(ids, attention_mask=(ids != 0).long()).last_hidden_state
+    close(ours(body.embeddings(ids), (ids != 0)[:, None, None, :]), expected)
+
+
+@torch.no_grad()
+def check_bart(theirs: nn.Module, ours: tuple[nn.Module, nn.Module]) -> None:
+    src, tgt, body = random_ids(SRC_LEN, pad_id=1), random_ids(TGT_LEN, pad_id=1), getattr(theirs, "model", theirs)
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        getattr(body, side).layers[0].register_forward_pre_hook(lambda _, args, side=side: seen.update({side: args[0]}))
+        for side in ("encoder", "decoder")
+    ]
+    real = src != 1
+    expected = body(src, real.long(), tgt, decoder_attention_mask=torch.ones_like(tgt))
+    for hook in hooks:
+        hook.remove()
+    encoder, decoder = ours
+    memory = encoder(seen["encoder"], real[:, None, None, :])
+    close(memory, expected.encoder_last_hidden_state)
+    hidden = decoder(seen["decoder"], memory, causal_mask(TGT_LEN), real[:, None, None, :])
+    close(hidden, expected.last_hidden_state)
+
+
+MODELS = {
+    "marian": (new_marian, from_marian, check_marian),
+    "gpt2": (new_gpt2, from_gpt2, check_gpt2),
+    "bert": (new_bert, from_bert, check_bert),
+    "bart": (new_bart, from_bart, check_bart),
+}
+all_models = pytest.mark.parametrize("name", MODELS)
+
+
+# Equal, from memory and from files
+
+
+def write_safetensors(theirs: nn.Module, folder: Path) -> None:
+    theirs.save_pretrained(folder)
+    assert (folder / "model.safetensors").is_file()
+
+
+def write_shards(theirs: nn.Module, folder: Path) -> None:
+    theirs.save_pretrained(folder, max_shard_size="20KB")
+    assert not (folder / "model.safetensors").exists() and len(list(folder.glob("*.safetensors"))) > 2
+
+
+def write_bin(theirs: nn.Module, folder: Path) -> None:
+    theirs.config.save_pretrained(folder)
+    torch.save(theirs.state_dict(), folder / "pytorch_model.bin")
+
+
+def write_bin_shards(theirs: nn.Module, folder: Path) -> None:
+    theirs.config.save_pretrained(folder)
+    state = list(theirs.state_dict().items())
+    for i in range(2):
+        torch.save(dict(state[i::2]), folder / f"pytorch_model-0000{1 + i}-of-00002.bin")
+
+
+@in_float64()
+@all_models
+@pytest.mark.parametrize("write", [write_safetensors, write_shards, write_bin, write_bin_shards])
+def test_files(hf, tmp_path: Path, name: str, write) -> None:
+    new, convert, check = MODELS[name]
+    theirs = new(hf)
+    write(theirs, tmp_path)
+    check(theirs, convert(tmp_path))
+    check(theirs, convert(str(tmp_path)))
+
+
+@pytest.mark.no_cover
+@in_float64()
+@pytest.mark.parametrize("share", [True, False], ids=["one vocabulary", "two vocabularies"])
+@pytest.mark.parametrize("tie", [True, False], ids=["tied", "untied"])
+def test_marian(hf, tmp_path: Path, share: bool, tie: bool) -> None:
+    theirs = new_marian(hf, share, tie)
+    write_safetensors(theirs, tmp_path)
+    for source in (theirs, tmp_path):
+        ours = from_marian(source)
+        check_marian(theirs, ours)
+        assert (ours.config.share_vocab, ours.config.tie_embeddings) == (share, tie)
+        assert (ours.src_embedding is ours.tgt_embedding) == share
+        assert (ours.output.weight is ours.tgt_embedding.weight) == tie
+        assert (ours.config.bos_id, ours.config.pad_id, ours.config.eos_id) == (MARIAN_PAD, MARIAN_PAD, 0)
+
+
+@in_float64(seed=1)
+@pytest.mark.parametrize("tie", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_marian_greedy(hf, tie: bool, use_cache: bool) -> None:
+    theirs = new_marian(hf, share=False, tie=tie)
+    with torch.no_grad():
+        theirs.final_logits_bias.mul_(0.3)
+        theirs.final_logits_bias[0, 0] = 1.0  # so that some sentences end before the limit
+    src = torch.cat([random_ids(SRC_LEN) for _ in range(5)])
+    options = dict(num_beams=1, do_sample=False, max_new_tokens=13, suppress_tokens=[MARIAN_PAD])
+    expected = theirs.generate(src, attention_mask=(src != MARIAN_PAD).long(), **options)[:, 1:]
+    answers = greedy_decode(from_marian(theirs), src, max_new_tokens=13, use_cache=use_cache)
+    assert torch.equal(answers, expected)
+    ended = (answers == 0).any(dim=1)
+    assert ended.any() and not ended.all() and len(answers.unique(dim=0)) > 3
+
+
+@in_float64()
+def test_marian_saved_by_us_is_still_marian(hf, tmp_path: Path) -> None:
+    theirs = new_marian(hf)
+    order = torch.arange(D_MODEL).view(-1, 2).T.flatten()  # sines first
+    with torch.no_grad():
+        for side in (theirs.model.encoder, theirs.model.decoder):  # theirs is rounded to float32; a file of ours is not
+            close(side.embed_positions.weight.float(), sinusoidal_encoding(PLACES, D_MODEL)[:, order].float())
+            side.embed_positions.weight.copy_(sinusoidal_encoding(PLACES, D_MODEL)[:, order])
+    from_marian(theirs).save(tmp_path / "model.safetensors")
+    check_marian(theirs, Transformer.load(tmp_path / "model.safetensors"))
+
+
+VARIANTS = {
+    "marian": [{"activation_function": a} for a in ("relu", "gelu_new", "swish", "silu", "gelu_pytorch_tanh")],
+    "gpt2": [
+        *({"kind": f"GPT2{kind}"} for kind in ("Model", "LMHeadModel", "ForTokenClassification")),
+        *({"n_inner": None}, {"layer_norm_epsilon": 0.25}, {"activation_function": "relu"}),
+    ],
+    "bert": [
+        *({"kind": f"Bert{kind}"} for kind in ("Model", "ForMaskedLM", "ForPreTraining", "ForQuestionAnswering")),
+        *({"layer_norm_eps": 0.25}, {"hidden_act": "gelu_new"}),
+    ],
+    "bart": [{"kind": f"Bart{kind}"} for kind in ("Model", "ForConditionalGeneration", "ForSequenceClassification")],
+}
+
+
+@in_float64()
+@pytest.mark.parametrize(("name", "changes"), [(name, c) for name, all_of in VARIANTS.items() for c in all_of], ids=str)
+def test_settings_and_heads(hf, name: str, changes: dict) -> None:
+    new, convert, check = MODELS[name]
+    theirs = new(hf, **changes)
+    ours = convert(theirs)
+    check(theirs, ours)
+    if name == "bert":
+        assert {m.eps for m in ours.modules() if hasattr(m, "eps")} == {theirs.config.layer_norm_eps}
+
+
+@in_float64()
+def test_bert_files_with_old_names(hf, tmp_path: Path) -> None:
+    """The first files of BERT call the weights of a norm gamma and beta, and hold position_ids."""
+    theirs = new_bert(hf)
+    write_bin(theirs, tmp_path)
+    state = dict(theirs.state_dict()) | {"bert.embeddings.position_ids": torch.arange(PLACES)}
+    for ours, old in {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}.items():
+        state = {name.replace(ours, old): x for name, x in state.items()}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    check_bert(theirs, from_bert(tmp_path))
+
+
+@in_float64()
+def test_gpt2_files_with_the_causal_mask(hf, tmp_path: Path) -> None:
+    """The first files of GPT-2 hold it, and leave the prefix out."""
+    theirs = new_gpt2(hf)
+    write_bin(theirs, tmp_path)
+    state = dict(theirs.transformer.state_dict())
+    for i in range(3):
+        state[f"h.{i}.attn.bias"] = torch.ones(PLACES, PLACES).tril()[None, None]
+        state[f"h.{i}.attn.masked_bias"] = torch.tensor(-1e4)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    check_gpt2(theirs, from_gpt2(tmp_path))
+
+
+@in_float64()
+def test_marian_files_of_older_versions(hf, tmp_path: Path) -> None:
+    """They hold the tables of positions and every copy of the embedding, and leave newer settings out."""
+    theirs = new_marian(hf)
+    write_bin(theirs, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for name in ("share_encoder_decoder_embeddings", "tie_word_embeddings", "decoder_vocab_size"):
+        del config[name]
+    old = {"static_position_embeddings": True, "normalize_before": False, "bad_words_ids": [[MARIAN_PAD]]}
+    (tmp_path / "config.json").write_text(json.dumps(config | old))
+    assert "model.encoder.embed_positions.weight" in torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    check_marian(theirs, from_marian(tmp_path))
+
+
+# What is kept
+
+
+def values(converted: nn.Module | tuple[nn.Module, ...]) -> list[Tensor]:
+    """A copy of all parameters and buffers of what a converter made."""
+    modules = converted if isinstance(converted, tuple) else (converted,)
+    assert not any(part.training for module in modules for part in module.modules())
+    tensors = [x.detach() for module in modules for x in (*module.parameters(), *module.buffers())]
+    assert all(x.is_contiguous() for x in tensors)  # or no file of safetensors takes it
+    return [x.clone() for x in tensors]
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    return all(x.dtype == y.dtype and torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@all_models
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_half_precision_is_kept_to_the_bit(hf, tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    new, convert, _ = MODELS[name]
+    theirs = new(hf)
+    expected = [x.to(dtype) for x in values(convert(theirs))]
+    write_safetensors(theirs.to(dtype).train(), tmp_path)
+    assert same(values(convert(theirs)), expected) and same(values(convert(tmp_path)), expected)
+
+
+def test_the_widest_type_of_a_mixed_source(hf) -> None:
+    theirs = new_marian(hf).to(torch.bfloat16)
+    theirs.final_logits_bias = theirs.final_logits_bias.float()
+    assert same(values(from_marian(theirs)), [x.float() for x in values(from_marian(theirs.to(torch.bfloat16)))])
+
+
+@in_float64()
+@all_models
+def test_copies_are_independent(hf, name: str) -> None:
+    """Of the source, and of what `deepcopy` makes of it and of ours."""
+    new, convert, _ = MODELS[name]
+    theirs = new(hf)
+    ours = convert(theirs)
+    before, deep = values(ours), copy.deepcopy(ours)
+    assert same(before, values(convert(copy.deepcopy(theirs)))) and same(before, values(deep))
+    with torch.no_grad():
+        for module in (theirs, *(deep if isinstance(deep, tuple) else (deep,))):
+            for parameter in module.parameters():
+                parameter.zero_()
+    assert same(before, values(ours)) and not same(before, values(deep))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # when torch imports its compiler
+@in_float64()
+@all_models
+def test_wrapped_by_the_compiler(hf, name: str) -> None:
+    """`_orig_mod.` stands before the names, of the model or of a part of it. Nothing need be compiled for that."""
+    new, convert, _ = MODELS[name]
+    theirs = new(hf)
+    expected = values(convert(theirs))
+    assert same(values(convert(torch.compile(theirs))), expected)
+    for part in [part for part in theirs.modules() if isinstance(part, nn.ModuleList)]:
+        part[1] = torch.compile(part[1])
+    assert any("_orig_mod" in key for key in theirs.state_dict()) and same(values(convert(theirs)), expected)
+
+
+# The tests above can fail: they see every weight, and what is no weight
+
+
+@pytest.mark.no_cover
+@in_float64()
+@all_models
+def test_a_wrong_weight_is_seen(hf, name: str) -> None:
+    new, convert, check = MODELS[name]
+    theirs = new(hf)
+    ours = convert(theirs)
+    check(theirs, ours)
+    for path, parameter in nn.ModuleList(ours if isinstance(ours, tuple) else [ours]).named_parameters():
+        if path.endswith("k_proj.bias"):
+            continue  # it adds the same to all scores of a query, which no softmax sees
+        right = parameter.data
+        parameter.data = right.roll(1, dims=0)
+        with pytest.raises(AssertionError, match="Tensor-likes are not close"):
+            check(theirs, ours)
+        parameter.data = right
+    check(theirs, ours)
+
+
+@pytest.mark.no_cover
+@in_float64()
+@all_models
+@pytest.mark.parametrize(("attribute", "wrong"), [("eps", 1e-6), ("activation", nn.SiLU()), ("n_heads", 11)])
+def test_a_wrong_setting_is_seen(hf, name: str, attribute: str, wrong) -> None:
+    new, convert, check = MODELS[name]
+    theirs = new(hf)
+    ours = convert(theirs)
+    parts = nn.ModuleList(ours if isinstance(ours, tuple) else [ours]).modules()
+    setattr(next(part for part in parts if hasattr(part, attribute)), attribute, wrong)
+    with pytest.raises(AssertionError, match="Tensor-likes are not close"):
+        check(theirs, ours)
+
+
+# What does not fit is named, and nothing is half-loaded
+
+
+def changed(theirs: nn.Module, changes: dict) -> nn.Module:
+    """A model with other settings or tensors than it had; `None` takes one away."""
+    settings, tensors = theirs.config.to_dict(), dict(theirs.state_dict())
+    for name, value in changes.items():
+        place = tensors if "." in name or name in tensors else settings
+        place[name] = value
+        if value is None:
+            del place[name]
+    source = nn.Module()
+    source.config, source.state_dict = SimpleNamespace(to_dict=lambda: settings), lambda: tensors
+    return source
+
+
+def ones(*shape: int, **options) -> Tensor:
+    return torch.ones(shape, **options)
+
+
+FC1, OUR_FC1 = "model.decoder.layers.1.fc1.", "decoder.layers.1.feed_forward.fc1"
+C_ATTN, CROSS = "transformer.h.1.attn.c_attn.", "model.decoder.layers.0.encoder_attn.k_proj.bias"
+TABLE = "embed_positions.weight"
+FAULTS = [
+    ("marian", {FC1 + "bias": None}, f'Missing key(s) in state_dict: "{OUR_FC1}.bias"'),
+    ("marian", {FC1 + "weight": ones(29, 24)}, f"size mismatch for {OUR_FC1}.weight"),  # more features than there are
+    ("marian", {FC1 + "gain": ones(31)}, f'Unexpected key(s) in state_dict: "{OUR_FC1}.gain"'),
+    ("marian", {FC1 + "bias": ones(29, dtype=torch.int8)}, FC1 + "bias must hold floating-point numbers, got torch.i"),
+    ("marian", {FC1 + "bias": ones(29, device="meta")}, "got torch.float32 on meta"),
+    ("marian", {"final_logits_bias": None}, 'Missing key(s) in state_dict: "output.bias"'),
+    ("marian", {"final_logits_bias": ones(2, 41)}, "size mismatch for output.bias"),
+    ("marian", {"lm_head.weight": ones(41, 22)}, "output.weight differs from src_embedding.weight, to which"),
+    ("marian", {"model.encoder.embed_tokens.weight": ones(41, 22)}, "src_embedding.weight differs from"),
+    ("marian", {f"model.encoder.{TABLE}": ones(17, 22)}, f"{TABLE} (17, 22) is not the table of sinusoids (17, 22) (o"),
+    ("marian", {f"model.decoder.{TABLE}": ones(16, 22)}, f"{TABLE} (16, 22) is not the table of sinusoids (17, 22)"),
+    ("gpt2", {C_ATTN + "weight": ones(66, 22)}, "size mismatch for layers.1.self_attn.q_proj.weight"),
+    ("gpt2", {"h.1.ln_1.weight": ones(22)}, "h.1.ln_1.weight is there twice"),
+    ("bert", {"bert.encoder.layer.0.output.LayerNorm.beta": ones(22)}, "0.output.LayerNorm.beta is there twice"),
+    ("bart", {CROSS: None}, 'Missing key(s) in state_dict: "decoder.layers.0.cross_attn.k_proj.bias"'),
+    ("bart", {"model.encoder.layer_norm.weight": ones(22)}, '"encoder.layer_norm.weight"'),
+    ("marian", {"model_type": "bart"}, "config has model_type 'bart', from_marian needs 'marian'; use from_bart"),
+    ("marian", {"model_type": None}, "config has model_type None"),
+    ("marian", {"d_model": None}, "config of model_type 'marian' has no d_model"),
+    ("marian", {"decoder_layers": 2}, 'Unexpected key(s) in state_dict: "decoder.layers.2.'),
+    ("marian", {"decoder_attention_heads": 11}, "decoder_attention_heads=11 has no counterpart in this library"),
+    ("marian", {"scale_embedding": None}, "scale_embedding=False has no counterpart in this library, only scale_emb"),
+    ("marian", {"normalize_before": True}, "normalize_before=True has no counterpart"),
+    ("marian", {"activation_function": "quick_gelu"}, "activation_function must be one of relu, gelu, "),
+    ("marian", {"eos_token_id": MARIAN_PAD}, "eos_id must differ from pad_id and bos_id"),
+    ("gpt2", {"n_head": 3}, "d_model (22) must be divisible by n_heads (3)"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx=True has no counterpart"),
+    ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key' has no counterpart"),
+    ("bart", {"add_final_layer_norm": True}, "add_final_layer_norm=True has no counterpart"),
+]
+
+
+@in_float64()
+@pytest.mark.parametrize(("name", "changes", "message"), FAULTS, ids=range(len(FAULTS)))
+def test_what_does_not_fit_is_named(hf, name: str, changes: dict, message: str) -> None:
+    new, convert, _ = MODELS[name]
+    theirs = new(hf)
+    convert(changed(theirs, {}))  # it is the change that is refused
+    with pytest.raises(ValueError, match=re.escape(message)):
+        convert(changed(theirs, changes))
+
+
+@in_float64()
+@all_models
+def test_an_adapter_is_refused_by_name(hf, name: str) -> None:
+    new, convert, _ = MODELS[name]
+    theirs = new(hf)
+    linear = {"gpt2": "transformer.h.1.mlp.c_fc", "bert": "bert.encoder.layer.1.output.dense"}
+    place = linear.get(name, "model.decoder.layers.1.fc1")
+    base = theirs.get_submodule(place)
+    theirs.set_submodule(place, nn.ModuleDict({"base_layer": base, "lora_B": nn.Linear(3, D_FF, bias=False)}))
+    with pytest.raises(
+        ValueError, match=r"adapters must be merged first.*Missing key.*Unexpected key.*\.lora_B\.weight"
+    ):
+        convert(theirs)
+
+
+def save_bin(folder: Path, content: object) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save(content, folder / "pytorch_model.bin")
+
+
+def cut(path: Path, end: int) -> None:
+    path.write_bytes(path.read_bytes()[:end])
+
+
+FILE_FAULTS = [
+    (lambda f: (f / "config.json").unlink(), FileNotFoundError, "no config.json in"),
+    (lambda f: cut(f / "config.json", 40), ValueError, "config.json is damaged"),
+    (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "no weights in"),
+    (lambda f: cut(f / "model.safetensors", -1), ValueError, "model.safetensors is damaged"),
+    (lambda f: save_bin(f, [torch.ones(3)]), ValueError, "pytorch_model.bin is damaged or holds more"),
+    (lambda f: save_bin(f, {"epoch": 1}), ValueError, "epoch must hold floating-point numbers, got int"),
+    (lambda f: save_bin(f, {"x": Path()}), ValueError, "pytorch_model.bin is damaged or holds more"),
+]
+
+
+@pytest.mark.parametrize(("damage", "error", "message"), FILE_FAULTS, ids=range(len(FILE_FAULTS)))
+def test_damaged_files(hf, tmp_path: Path, damage, error: type[Exception], message: str) -> None:
+    write_safetensors(new_gpt2(hf), tmp_path)
+    from_gpt2(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(error, match=re.escape(message)):
+        from_gpt2(tmp_path)
+
+
+# The laws, asked of models of another library
+
+
+@pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")
+@pytest.mark.parametrize("new", [new_marian, new_bart])
+def test_the_laws_hold_for_a_model_of_hugging_face(hf, new) -> None:
+    theirs = new(hf)
+    model = laws.HuggingFace(theirs)
+    src, tgt = random_ids(SRC_LEN, model.config.pad_id), random_ids(TGT_LEN, model.config.pad_id)
+    other = 3 + (tgt - 2) % 30
+    laws.causality(lambda tgt: model(src, tgt), tgt, other).require()
+    laws.cache_equals_full(model, src, tgt).require()
+    laws.batch_equals_single(model, src, tgt).require()
+    undropped = new(hf, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    laws.train_equals_eval(laws.HuggingFace(undropped), src, tgt).require()
+    laws.evaluation_is_deterministic(model, src, tgt).require()
+    mask = (src != model.config.pad_id)[:, None, None]
+    theirs.set_attn_implementation("eager")  # the only one that tells its weights
+    maps = theirs(src, mask[:, 0, 0].long(), tgt, output_attentions=True).cross_attentions
+    assert len(maps) == 3
+    for weights in maps:
+        laws.weights_are_shares(weights, mask).require()
+    options = dict(num_beams=1, do_sample=False, max_new_tokens=6, forced_eos_token_id=None)
+    bad_words = [[token] for token in {model.config.pad_id, model.config.bos_id} - {model.config.eos_id}]
+    answer = theirs.generate(src, attention_mask=mask[:, 0, 0].long(), bad_words_ids=bad_words, **options)[:, 1:]
+    laws.answer_is_greedy(model, src, answer, max_new_tokens=6).require()
+
+
+@pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")
+def test_a_law_sees_what_is_broken_in_a_model_of_hugging_face(hf, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = laws.HuggingFace(new_marian(hf))
+    src, tgt = random_ids(SRC_LEN), random_ids(TGT_LEN)
+    decode = model.model.forward
+    forgetful = lambda **inputs: decode(**{**inputs, "past_key_values": None})  # noqa: E731
+    monkeypatch.setattr(model.model, "forward", forgetful)
+    assert not laws.cache_equals_full(model, src, tgt)

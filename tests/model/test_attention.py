@@ -1,0 +1,195 @@
+"""Attention: the formula and torch's kernel agree, maps are what the model did, dropout and gradients behave."""
+
+import contracts
+import pytest
+import torch
+from helpers import (
+    BATCH,
+    D_MODEL,
+    HEADS,
+    SRC_LEN,
+    TGT_LEN,
+    close,
+    differ,
+    in_float64,
+    ragged,
+    redraw,
+    source_ids,
+    target_ids,
+    tiny_model,
+)
+from torch import nn
+
+from transformer_lib import (
+    MultiHeadAttention,
+    SimpleSelfAttention,
+    causal_mask,
+    padding_mask,
+    record_attention,
+    scaled_dot_product_attention,
+)
+
+
+def test_the_formula_equals_torchs_kernel_forward_and_backward() -> None:
+    contracts.check_formula()
+
+
+def test_one_head_equals_torchs() -> None:
+    contracts.check_simple_self_attention()
+
+
+def test_many_heads_equal_torchs_and_so_do_their_weights() -> None:
+    contracts.check_multi_head()
+
+
+def test_the_weights_of_one_head_have_the_names_of_the_book() -> None:
+    names = ["query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias"]
+    assert list(SimpleSelfAttention(5).state_dict()) == names
+
+
+@in_float64()
+def test_the_recorded_pass_is_the_fused_pass() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    fused = model(src, tgt)
+    with record_attention(model) as weights:
+        close(model(src, tgt), fused)
+    assert list(weights) == [
+        *(f"encoder.layers.{i}.self_attn" for i in range(2)),
+        *(f"decoder.layers.{i}.{kind}" for i in range(3) for kind in ("self_attn", "cross_attn")),
+    ]
+    sizes = {"encoder": (SRC_LEN, SRC_LEN), "self": (TGT_LEN, TGT_LEN), "cross": (TGT_LEN, SRC_LEN)}
+    for name, w in weights.items():
+        kind = "encoder" if name.startswith("encoder") else name.rsplit(".", 1)[1].split("_")[0]
+        assert w.shape == (BATCH, HEADS, *sizes[kind]) and not w.requires_grad
+        close(w.sum(-1), torch.ones(w.shape[:-1]))
+    assert (weights["decoder.layers.1.self_attn"][..., ~causal_mask(TGT_LEN)] == 0).all()
+    pad = ~padding_mask(src, 0)
+    for name in ("encoder.layers.1.self_attn", "decoder.layers.2.cross_attn"):
+        w = weights[name]
+        assert (w[pad.expand_as(w)] == 0).all()
+
+
+def test_maps_belong_to_the_latest_call_and_are_not_shared_between_layers() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    with record_attention(model) as weights:
+        model(src, tgt)
+        first = dict(weights)
+        model(source_ids().flip(0), tgt)
+    assert differ(first["decoder.layers.0.cross_attn"][1], weights["decoder.layers.0.cross_attn"][1])
+    assert differ(weights["decoder.layers.0.self_attn"], weights["decoder.layers.1.self_attn"])
+
+
+def _untouched(model: nn.Module) -> bool:
+    return not any("attend" in part.__dict__ for part in model.modules())
+
+
+def test_recording_leaves_nothing_behind() -> None:
+    model = tiny_model()
+    attributes = [sorted(part.__dict__) for part in model.modules()]
+    with record_attention(model):
+        assert not _untouched(model)
+    assert attributes == [sorted(part.__dict__) for part in model.modules()]
+    with pytest.raises(RuntimeError, match="interrupted"), record_attention(model):
+        raise RuntimeError("interrupted")
+    assert _untouched(model)
+
+
+def test_recordings_nest() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    with record_attention(model) as outer:
+        with record_attention(model.decoder) as inner:
+            model(src, tgt)
+        assert len(inner) == 6 and sorted(outer) == [f"encoder.layers.{i}.self_attn" for i in range(2)]
+        model(src, tgt)
+        assert len(outer) == 8
+    assert _untouched(model)
+
+
+def test_recording_while_training_shows_the_weights_that_dropout_left() -> None:
+    attention = MultiHeadAttention(D_MODEL, HEADS, dropout=0.5)
+    x = torch.randn(BATCH, 31, D_MODEL)
+    with record_attention(attention) as weights:
+        attention(x, x, x)
+        share = (weights[""] == 0).float().mean().item()
+        assert 0.4 < share < 0.6
+        attention.eval()(x, x, x)
+        assert (weights[""] > 0).all()
+
+
+def test_the_formula_keeps_the_expectation_under_dropout() -> None:
+    q, k, v = torch.randn(1, 5, 8), torch.randn(1, 7, 8), torch.randn(1, 7, 3)
+    expected, _ = scaled_dot_product_attention(q, k, v)
+    many = [t.expand(20_000, -1, -1) for t in (q, k, v)]
+    output, weights = scaled_dot_product_attention(*many, dropout_p=0.3)
+    torch.testing.assert_close(output, weights @ many[2])
+    assert abs((weights == 0).float().mean().item() - 0.3) < 0.01
+    torch.testing.assert_close(output.mean(0), expected[0], rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16", "float64"])
+def test_dead_rows_are_zero_in_every_type(name: str) -> None:
+    dtype = getattr(torch, name)
+    attention = MultiHeadAttention(D_MODEL, HEADS).to(dtype)
+    x = torch.randn(BATCH, SRC_LEN, D_MODEL, dtype=dtype, requires_grad=True)
+    mask = ragged()[:, None, None, :] & torch.tensor([True, True, False])[:, None, None, None]
+    output = attention(x, x, x, mask)
+    assert output.dtype == dtype and output.isfinite().all()
+    assert torch.equal(output[2], attention.out_proj.bias.expand_as(output[2]))
+    output.float().pow(2).sum().backward()
+    assert all(p.grad.isfinite().all() for p in attention.parameters()) and x.grad.isfinite().all()
+    formula, weights = scaled_dot_product_attention(x, x, x, mask[:, 0])
+    assert (formula[2] == 0).all() and (weights[2] == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+def test_anomaly_detection_stays_quiet_over_dead_rows() -> None:
+    q, k, v = (torch.randn(2, 3, 4, requires_grad=True) for _ in range(3))
+    with torch.autograd.detect_anomaly():
+        output, _ = scaled_dot_product_attention(q, k, v, torch.tensor([[[False]], [[True]]]))
+        output.sum().backward()
+    assert (q.grad[0] == 0).all() and q.grad[1].abs().sum() > 0
+
+
+@in_float64()
+def test_gradients_are_those_of_the_function() -> None:
+    q, k, v = (torch.randn(2, n, 3, requires_grad=True) for n in (2, 3, 3))
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    assert torch.autograd.gradcheck(lambda q, k, v: scaled_dot_product_attention(q, k, v, mask), (q, k, v))
+    attention, x = redraw(MultiHeadAttention(4, 2)), torch.randn(1, 3, 4, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: attention(x, x, x, causal_mask(3)), (x,))
+    with record_attention(attention):  # the kernel has no second derivative, the formula has
+        assert torch.autograd.gradgradcheck(lambda x: attention(x, x, x, causal_mask(3)), (x,))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 8), (2, 0, 8), (2, 1, 8)], ids=["no sequence", "no token", "one token"])
+def test_empty_and_short_inputs(shape: tuple) -> None:
+    x, attention = torch.randn(*shape), MultiHeadAttention(8, 2)
+    for mask in (None, causal_mask(shape[1]), torch.ones(shape[0], 1, 1, shape[1], dtype=torch.bool)):
+        assert attention(x, x, x, mask).shape == shape
+    assert SimpleSelfAttention(8)(x).shape == shape
+    if shape == (2, 1, 8):  # a lonely token attends to itself
+        torch.testing.assert_close(attention(x, x, x), attention.out_proj(attention.v_proj(x)))
+
+
+def test_no_source_at_all_gives_zeros() -> None:
+    attention, q, empty = MultiHeadAttention(8, 2), torch.randn(2, 3, 8), torch.randn(2, 0, 8)
+    torch.testing.assert_close(attention(q, empty, empty), attention.out_proj.bias.expand(2, 3, 8))
+    output, weights = scaled_dot_product_attention(q, empty, empty)
+    assert (output == 0).all() and weights.shape == (2, 3, 0)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_a_wrong_shape_is_named_where_torch_would_broadcast_or_mislead(part: str) -> None:
+    x = torch.randn(2, 5, 8)
+    inputs = {"query": x, "key": x, "value": x}
+    for wrong, message in ((x[:1], "the same leading axes"), (x[..., :6], "last dimension"), (x[:, :4], "same length")):
+        if (part, message) in (("value", "last dimension"), ("query", "same length")):
+            continue  # values may be as wide as they like, and queries as many
+        with pytest.raises(ValueError, match=message):
+            scaled_dot_product_attention(**{**inputs, part: wrong})
+
+
+def test_a_model_without_attention_cannot_be_recorded() -> None:
+    with pytest.raises(ValueError, match="Linear holds no MultiHeadAttention to record; for a single head call scaled"):
+        record_attention(nn.Linear(2, 2)).__enter__()

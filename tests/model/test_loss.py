@@ -1,0 +1,113 @@
+"""The loss: torch's cross-entropy, by hand, over real tokens only, and never summed in 16 bits."""
+
+import math
+
+import pytest
+import torch
+from helpers import tiny_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from transformer_lib import TokenBatches, Trainer, Transformer, evaluate, evaluating, smoothed_targets, token_loss
+from transformer_lib.data import numbers
+from transformer_lib.loss import batch_loss
+
+PAIRS = numbers.encode_pairs(numbers.number_pairs(120, seed=1))
+
+
+def tiny(**changes) -> Transformer:
+    return Transformer(tiny_config(**{"src_vocab_size": 33, "tgt_vocab_size": 35, "max_len": 24, **changes}))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_sum_by_hand(smoothing: float) -> None:
+    logits = torch.randn(2, 3, 7, dtype=torch.float64)
+    targets = torch.tensor([[3, 5, 2], [4, 0, 0]])
+    total, number = token_loss(logits, targets, pad_id=0, smoothing=smoothing)
+    by_hand = 0.0
+    for i, j in [(0, 0), (0, 1), (0, 2), (1, 0)]:
+        log_p = logits[i, j].log_softmax(-1)
+        for token in range(1, 7):
+            share = 1 - smoothing if token == targets[i, j] else smoothing / 5
+            by_hand -= share * log_p[token].item()
+    assert number == 4
+    assert total.item() == pytest.approx(by_hand, abs=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 50), st.floats(0, 0.9), st.integers(0, 2))
+def test_what_is_asked_for_is_a_distribution(vocab: int, smoothing: float, pad_id: int) -> None:
+    targets = torch.arange(vocab).repeat(2, 1)
+    rows = smoothed_targets(targets, vocab, smoothing, pad_id)
+    real = targets != pad_id
+    assert torch.allclose(rows.sum(-1), real.float(), atol=1e-5)
+    assert (rows[..., pad_id] == 0).all() and (rows >= 0).all()
+    right = rows.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    assert torch.allclose(right[real], torch.tensor(1 - smoothing), atol=1e-6)
+    others = rows[0, 1 if pad_id != 1 else 2]
+    assert others[others > 0].unique().numel() <= 2
+
+
+def test_padding_has_no_gradient() -> None:
+    logits, targets = torch.randn(1, 3, 5, requires_grad=True), torch.tensor([[3, 2, 0]])
+    for smoothing in (0.0, 0.1):
+        total, _ = token_loss(logits, targets, pad_id=0, smoothing=smoothing)
+        (gradient,) = torch.autograd.grad(total, logits)
+        assert (gradient[0, 2] == 0).all() and (gradient[0, 1] != 0).all()
+
+
+def test_evaluation_counts_tokens_and_puts_the_mode_back() -> None:
+    model = tiny(dropout=0.5)
+    model.encoder.eval()
+    a, b = (evaluate(model, TokenBatches(PAIRS, batch_tokens=n)) for n in (50, 4000))
+    assert a.loss == pytest.approx(b.loss, rel=1e-5) and a.accuracy == pytest.approx(b.accuracy, abs=1e-9)
+    assert model.training and model.decoder.training and not model.encoder.training
+    with pytest.raises(KeyError), evaluating(model):
+        raise KeyError
+    assert model.training
+
+
+# Sums in 16 bits: the right value is that of float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("smoothing", [0.0, 1e-6])
+def test_a_long_sum_of_16_bit_logits_is_right(dtype: torch.dtype, smoothing: float) -> None:
+    logits = torch.zeros(1, 30_000, 13, dtype=dtype, requires_grad=True)
+    total, number = token_loss(logits, torch.full((1, 30_000), 5), pad_id=0, smoothing=smoothing)
+    assert total.dtype == torch.float32
+    assert total.item() / number.item() == pytest.approx(math.log(13), rel=1e-5)
+    total.backward()
+    assert logits.grad.dtype == dtype and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_16_bit_model_is_judged_and_trained_by_sums_in_32(dtype: torch.dtype) -> None:
+    """A model that knows nothing has ln(35) everywhere, whatever the batch."""
+    model = tiny(d_model=4, d_ff=3, n_encoder_layers=1, n_decoder_layers=1).to(dtype)
+    nn.init.zeros_(model.output.weight)
+    for size in (200, 40_000):
+        batches = TokenBatches(PAIRS * 4, batch_tokens=size)
+        assert evaluate(model, batches).loss == pytest.approx(math.log(35), rel=1e-6)
+    total, number = batch_loss(model, *batches.take(batches.epoch(0)[0]), smoothing=0.1)
+    assert number > 3_000 and total.item() / number.item() == pytest.approx(math.log(35), rel=1e-5)
+    run = Trainer(model, batches, rate=lambda step: 0.0, smoothing=0.1)
+    assert run.fit(2, every=1)[1]["loss"] == pytest.approx(math.log(35), rel=1e-5)
+
+
+# What does not fit
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: smoothed_targets(torch.tensor([1]), 5, 1.0, 0), "smoothing must be at least 0 and below 1, got 1.0"),
+        (lambda: smoothed_targets(torch.tensor([1]), 2, 0.1, 0), r"vocab_size must be at least 3 .* got 2"),
+        (lambda: evaluate(tiny(), TokenBatches(PAIRS, pad_id=7)), "batches pad with 7, but the model's pad_id is 0"),
+    ],
+)
+def test_errors(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,219 @@
+"""The whole model: it equals torch's, how it starts, what its options do. Its files: see test_files.py."""
+
+import math
+
+import contracts
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import (
+    BATCH,
+    D_MODEL,
+    SRC_LEN,
+    TGT_LEN,
+    TGT_VOCAB,
+    close,
+    differ,
+    in_float64,
+    ragged,
+    redraw,
+    source_ids,
+    target_ids,
+    tiny_config,
+    tiny_model,
+    torch_transformer,
+    vectors,
+)
+from torch import nn
+
+from transformer_lib import (
+    FeedForward,
+    MultiHeadAttention,
+    SublayerConnection,
+    Transformer,
+    TransformerConfig,
+    causal_mask,
+)
+from transformer_lib.interop import from_torch
+
+both_norms = pytest.mark.parametrize("norm_first", [False, True], ids=["post", "pre"])
+
+
+# Equal to torch
+
+
+@both_norms
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("share", [False, True], ids=["two vocabularies", "one vocabulary"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_whole_model_equals_one_of_torchs_parts(norm_first: bool, tie: bool, share: bool, activation: str) -> None:
+    sizes = {"src_vocab_size": 31, "tgt_vocab_size": 31} if share else {}
+    contracts.check_transformer(
+        norm_first=norm_first, tie_embeddings=tie, share_vocab=share, activation=activation, **sizes
+    )
+
+
+@in_float64()
+def test_pre_norm_stacks_equal_nn_transformer() -> None:
+    theirs = torch_transformer(norm_first=True)
+    encoder, decoder = from_torch(theirs)
+    tgt, src = vectors(TGT_LEN, SRC_LEN)
+    pad, late = ragged()[:, None, None, :], ~ragged()
+    masks = dict(tgt_mask=~causal_mask(TGT_LEN), src_key_padding_mask=late, memory_key_padding_mask=late)
+    expected = theirs(src, tgt, **masks)
+    close(decoder(tgt, encoder(src, pad), causal_mask(TGT_LEN), pad), expected)
+
+
+# The start
+
+
+@both_norms
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize(("vocab", "d_model"), [(34, 16), (34, 64), (101, 32), (1009, 128)])
+def test_the_untrained_loss_is_that_of_guessing(norm_first: bool, tie: bool, vocab: int, d_model: int) -> None:
+    torch.manual_seed(3)
+    options = dict(norm_first=norm_first, tie_embeddings=tie, dropout=0.0)
+    config = tiny_config(src_vocab_size=vocab, tgt_vocab_size=vocab, d_model=d_model, n_heads=4, **options)
+    model = Transformer(config)
+    src, tgt, answer = (torch.randint(3, vocab, (64, 11)) for _ in range(3))
+    loss = F.cross_entropy(model(src, tgt).flatten(0, 1), answer.flatten()).item()
+    assert abs(loss / math.log(vocab) - 1) < 0.05
+
+
+# The options
+
+
+@pytest.mark.parametrize("tie", [False, True])
+@pytest.mark.parametrize("share", [False, True])
+def test_tied_and_shared_weights_are_the_same_tensor(tie: bool, share: bool) -> None:
+    model = Transformer(tiny_config(tgt_vocab_size=41, tie_embeddings=tie, share_vocab=share))
+    assert (model.output.weight is model.tgt_embedding.weight) == tie
+    assert (model.src_embedding.weight is model.tgt_embedding.weight) == share
+    count = sum(p.numel() for p in model.parameters())
+    separate = sum(p.numel() for p in Transformer(tiny_config(tgt_vocab_size=41)).parameters())
+    assert separate - count == (tie + share) * 41 * D_MODEL
+    model(source_ids(), target_ids()).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "reference"), [
+    ("relu", nn.ReLU()), ("gelu", nn.GELU()), ("gelu_tanh", nn.GELU(approximate="tanh")), ("silu", nn.SiLU()),
+])  # fmt: skip
+def test_every_activation_is_the_one_it_is_named(name: str, reference: nn.Module) -> None:
+    model, x = Transformer(tiny_config(activation=name)), torch.randn(101)
+    for layer in (*model.encoder.layers, *model.decoder.layers):
+        assert torch.equal(layer.feed_forward.activation(x), reference(x))
+
+
+def test_dropout_reaches_every_place_of_the_paper() -> None:
+    model = Transformer(tiny_config(dropout=0.3))
+    places = {name: part.p for name, part in model.named_modules() if isinstance(part, nn.Dropout)}
+    expected = {"positions.dropout"}
+    for stack, n, residuals in (("encoder", 2, 2), ("decoder", 3, 3)):
+        for i in range(n):
+            names = ["self_attn_residual", "cross_attn_residual", "feed_forward_residual"]
+            names = names if residuals == 3 else [names[0], names[2]]
+            expected |= {f"{stack}.layers.{i}.{name}.dropout" for name in (*names, "feed_forward")}
+    assert set(places) == expected and set(places.values()) == {0.3}
+    shares = [part.dropout for part in model.modules() if isinstance(part, MultiHeadAttention)]
+    assert len(shares) == 2 + 2 * 3 and set(shares) == {0.3}
+
+
+@pytest.mark.parametrize("part", ["positions", "attention", "residual", "feed_forward"])
+def test_each_dropout_makes_training_random_by_itself(part: str) -> None:
+    model, src, tgt = Transformer(tiny_config()).train(), source_ids(), target_ids()
+    assert torch.equal(model(src, tgt), model(src, tgt))
+    if part == "positions":
+        model.positions.dropout.p = 0.5
+    elif part == "attention":
+        model.encoder.layers[0].self_attn.dropout = 0.5
+    else:
+        kind = FeedForward if part == "feed_forward" else SublayerConnection
+        next(m for m in model.modules() if isinstance(m, kind)).dropout.p = 0.5
+    assert differ(model(src, tgt), model(src, tgt))
+    assert torch.equal(model.eval()(src, tgt), model(src, tgt))
+
+
+# Types, sizes, compilation
+
+
+@both_norms
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float64"])
+def test_every_type_is_kept_and_finite_forward_and_backward(name: str, norm_first: bool) -> None:
+    dtype = getattr(torch, name)
+    model = redraw(Transformer(tiny_config(norm_first=norm_first))).to(dtype)
+    src = source_ids()
+    src[2] = 0  # a source that holds only padding
+    logits = model(src, target_ids())
+    assert logits.dtype == dtype and logits.isfinite().all()
+    logits.float().pow(2).mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("batch", "src_len", "tgt_len"), [(1, 1, 1), (0, 7, 5), (3, 0, 5), (3, 7, 0), (2, 13, 13)], ids=str
+)
+def test_sizes_at_the_edge(batch: int, src_len: int, tgt_len: int) -> None:
+    model = tiny_model()
+    src, tgt = torch.randint(3, 37, (batch, src_len)), torch.randint(3, 37, (batch, tgt_len))
+    logits = model(src, tgt)
+    assert logits.shape == (batch, tgt_len, TGT_VOCAB) and logits.isfinite().all()
+
+
+def test_one_head_one_layer_smallest_width() -> None:
+    ones = dict.fromkeys(["n_heads", "n_encoder_layers", "n_decoder_layers", "d_ff", "max_len"], 1)
+    config = TransformerConfig(src_vocab_size=3, tgt_vocab_size=3, d_model=2, **ones)
+    assert Transformer(config)(torch.tensor([[2]]), torch.tensor([[1]])).shape == (1, 1, 3)
+
+
+def test_gradients_flow_to_every_weight_and_to_no_padding() -> None:
+    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    model(src, tgt)[:, 0].pow(2).sum().backward()
+    assert all(p.grad.abs().max() > 0 for name, p in model.named_parameters() if "k_proj.bias" not in name)
+    assert (model.src_embedding.weight.grad[0] == 0).all()  # id 0 is padding
+
+
+def test_another_pad_id_is_respected() -> None:
+    model = tiny_model(pad_id=5, bos_id=0)
+    src, tgt = source_ids(model.config), target_ids(model.config)
+    memory, mask = model.encode(src)
+    assert torch.equal(mask[:, 0, 0], src != 5)
+    torch.testing.assert_close(model(F.pad(src, (0, 3), value=5), tgt), model(src, tgt))
+    assert memory.shape == (BATCH, SRC_LEN, D_MODEL)
+
+
+def test_repr_and_names_are_those_of_the_architecture() -> None:
+    names = [name for name, _ in tiny_model().named_children()]
+    assert names == ["src_embedding", "tgt_embedding", "positions", "encoder", "decoder", "output"]
+    layer = [name for name, _ in tiny_model().decoder.layers[0].named_children()]
+    assert layer == [
+        "self_attn", "self_attn_residual", "cross_attn", "cross_attn_residual", "feed_forward", "feed_forward_residual",
+    ]  # fmt: skip
+
+
+# The model that the paper describes
+
+
+@pytest.mark.parametrize(
+    ("changes", "millions"),
+    [
+        ({}, 65),  # base; below it rows of (A) and (C)
+        ({"n_heads": 4}, 65),
+        ({"n_encoder_layers": 2, "n_decoder_layers": 2}, 36),
+        ({"n_encoder_layers": 4, "n_decoder_layers": 4}, 50),
+        ({"n_encoder_layers": 8, "n_decoder_layers": 8}, 80),
+        ({"d_model": 256}, 28),
+        ({"d_model": 1024}, 168),
+        ({"d_ff": 1024}, 53),
+        ({"d_ff": 4096}, 90),
+    ],
+    ids=str,
+)
+def test_parameters_counted_in_the_papers_table_3(changes: dict, millions: int) -> None:
+    """All rows fit a vocabulary of 41,000 to the last digit (the text says "about 37000": 3 % fewer weights)."""
+    sizes = dict(d_model=512, n_heads=8, n_encoder_layers=6, n_decoder_layers=6, d_ff=2048, max_len=1)
+    for vocab, allowed in ((41_000, 0.6), (37_000, 0.07 * millions)):
+        one = dict(src_vocab_size=vocab, tgt_vocab_size=vocab, share_vocab=True, tie_embeddings=True)
+        with torch.device("meta"):
+            model = Transformer(TransformerConfig(**{**sizes, **one, **changes}))
+        assert abs(sum(p.numel() for p in model.parameters()) / 1e6 - millions) < allowed

@@ -1,0 +1,222 @@
+"""The tasks: what each makes of a text, the model that is packaged for it, and that its card says what was measured."""
+
+import functools
+import json
+
+import pytest
+import torch
+from helpers import tiny_model
+
+from transformer_lib import beam_search, exact_match, greedy_decode
+from transformer_lib.data import numbers, pronunciation
+from transformer_lib.data import sentences as s
+from transformer_lib.data.pronunciation import Entry
+from transformer_lib.data.subwords import Subwords
+from transformer_lib.recipes import PACKAGED, TASKS, load, read_recipe
+from transformer_lib.recipes.tasks import Sentences
+
+model = functools.cache(load)
+read = functools.cache(s.read_sentences)
+NUMBER, PHYSICS = "dreihunderteinundzwanzig", "F IH Z IH K S"
+
+
+@functools.cache
+def task(name):
+    return TASKS[name](PACKAGED / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answer"),
+    [
+        ("numbers", "three hundred and twenty-one", NUMBER),
+        ("numbers", "Three Hundred Twenty One", NUMBER),
+        ("numbers", " three  hundred,\ttwenty one \n", NUMBER),
+        ("numbers", "three hundred twenty\N{NON-BREAKING HYPHEN}one", NUMBER),
+        ("numbers", "321", NUMBER),
+        ("pronounce", "physics", PHYSICS),
+        ("pronounce", "PHYSICS", PHYSICS),
+        ("pronounce", "  Physics\n", PHYSICS),
+        ("sentences", "Failed to connect to the device.", "Verbindung zum Gerät fehlgeschlagen."),
+    ],
+)
+def test_answers(name, text, answer):
+    assert task(name).answer(text, model(name)) == answer
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("numbers", "", "nothing to translate. Write an English number from zero to 999,999 in words, such as"),
+        ("numbers", " - and, ", "There is nothing to translate"),
+        ("numbers", "three hundred foo", "The word 'foo' is unknown.*such as: three.*known words are: zero, one, two"),
+        ("numbers", "drei", "The word 'drei' is unknown"),
+        ("numbers", "x" * 500, "The word 'x{40}' is unknown"),
+        ("numbers", "one million", "A number with 'million' is out of range"),
+        ("numbers", "minus three", "A number with 'minus' is out of range"),
+        ("numbers", "1000000", "1000000 is out of range"),
+        ("numbers", "1,234,567", "1234567 is out of range"),
+        ("numbers", "-5", "-5 is out of range"),
+        ("numbers", "9" * 10_000, "9{40} is out of range"),
+        ("numbers", "12,34", "The word '12' is unknown"),
+        ("numbers", "twenty hundred", "'twenty hundred' is not how English says a number from 0 to 999,999. Write an"),
+        ("numbers", "thousand", "'thousand' is not how English says a number"),
+        ("numbers", " ".join(["ninety"] * 2000), "is not how English says"),
+        ("numbers", "hundred " * 5000, "is not how English says"),
+        ("pronounce", "", "there is no word; write one in English letters, such as: transformer"),
+        ("pronounce", "two words", "' ' in 'two words' is none of the signs of the dictionary: abc"),
+        ("pronounce", "café", "'é' in 'café' is none of the signs"),
+        ("pronounce", "x" * 33, "x{33} has 33 letters; the model reads words of at most 32"),
+        ("pronounce", "y" * 9000, "^y{40} has 9000 letters"),
+        ("sentences", " \n", "'' is 0 pieces; write a text of 1 to 64, such as: Turn on the light"),
+        ("sentences", "lamp " * 100, "'(lamp )*' is [0-9]+ pieces; write a text of 1 to 64"),
+    ],
+)
+def test_what_is_not_accepted(name, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        task(name).answer(text, model(name))
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------- what a training asks
+
+
+def test_numbers_are_trained_on_with_what_people_type(monkeypatch):
+    split, spelled = numbers.split_numbers(200, 50, seed=0), numbers.spell(range(1000))
+    monkeypatch.setattr(numbers, "split_numbers", lambda n_train, n_test, seed: split)
+    monkeypatch.setattr(numbers, "spell", lambda these: [spelled[min(number, 999)] for number in these])
+    few = TASKS["numbers"]()
+    hidden = {pair.number for pair in split[1]}
+    more = few.train_pairs()[200:]
+    small = {*range(1000), *range(1000, 10**6, 1000)} - hidden - {pair.number for pair in split[0]}
+    assert len(more) == len(small) + 560
+    alone = tiny_model(src_vocab_size=33, tgt_vocab_size=35, max_len=24)
+    assert few.measure(alone).keys() == few.examine(alone).keys() == {"exact_match"}
+    assert few.files() == {}
+
+
+def test_words(monkeypatch):
+    entries = [Entry("ab", [["AE", "B"]]), Entry("be", [["B", "IY"], ["B", "EY"]])]
+    monkeypatch.setattr(pronunciation, "read_dictionary", lambda: entries)
+    split = pronunciation.Split(entries, entries[:1], entries)
+    monkeypatch.setattr(pronunciation, "split_by_index", lambda entries: split)
+    words = TASKS["pronounce"]()
+    assert len(words.train_pairs()) == 3
+    alone = tiny_model(src_vocab_size=32, tgt_vocab_size=42)
+    assert words.vocab_sizes == (32, 42)
+    assert words.measure(alone).keys() == {"word_error", "phoneme_error"}
+    assert words.files() == {}
+    assert " ".join(words.examine(alone)) == "dev_word_error dev_phoneme_error test_word_error test_phoneme_error"
+
+
+@pytest.mark.parametrize("name", ["sentences", "sentences_random", "sentences_turkish"])
+def test_sentences(monkeypatch, name):
+    few, kind = read("turkish" if name.endswith("turkish") else "german")[:2500], TASKS[name]
+    monkeypatch.setattr(s, "read_sentences", lambda language: few if language == kind.language else 1 / 0)
+    monkeypatch.setattr(kind, "size", 600)
+    these = kind()
+    split = s.split_at_random if name.endswith("random") else s.split_by_integration
+    assert these.split == split(few)
+    assert these.vocab_sizes == (600, 600)
+    pairs = these.train_pairs()
+    assert 0.9 * len(these.split.train) < len(pairs) <= len(these.split.train)
+    these.split.test[2:], these.split.dev[:] = [], these.split.test[:2]
+    alone = tiny_model(src_vocab_size=600, tgt_vocab_size=600, max_len=64)
+    assert these.measure(alone).keys() == {"bleu", "chrf"}
+    assert list(these.examine(alone)) == ["greedy_bleu", "greedy_chrf", "beam_4_bleu", "beam_4_chrf"]
+    (content,) = these.files().values()
+    assert Subwords(these.subwords.tokenizer.from_str(content)).to_json() == content
+
+
+def test_translations_stay_in_their_places():
+    these = Sentences(PACKAGED / "sentences")
+    alone = tiny_model(src_vocab_size=3000, tgt_vocab_size=3000, max_len=24)
+    lines = ["Set the target temperature", "Lamp", "The lamp is off"]
+    for options in ({}, {"decode": beam_search, "beam_size": 2}):
+        together = these.translate(alone, lines, **options)
+        assert together == [these.translate(alone, [line], **options)[0] for line in lines]
+    one = greedy_decode(alone, torch.tensor([these.subwords.encode("Lamp")]), max_new_tokens=24)[0].tolist()
+    assert these.translate(alone, lines)[1] == these.subwords.decode(one)
+
+
+# ---------------------------------------------------------------- the packaged models and their cards
+
+
+@pytest.mark.parametrize(("name", "most"), [("numbers", 700_000), ("pronounce", 10_000_000), ("sentences", 10_000_000)])
+def test_three_folders_of_one_shape(name, most):
+    folder = PACKAGED / name
+    shape = {"README.md", "NOTICE", "recipe.toml", "model.safetensors", "log.jsonl", "result.json"}
+    assert {path.name for path in folder.iterdir()} == shape | ({"subwords.json"} if name == "sentences" else set())
+    assert (folder / "model.safetensors").stat().st_size < most
+    assert {weight.dtype for weight in model(name).parameters()} == {torch.float32}
+    recipe, log = read_recipe(folder / "recipe.toml"), (folder / "log.jsonl").read_text().splitlines()
+    assert recipe.config(*task(name).vocab_sizes) == model(name).config
+    assert json.loads(log[-1])["step"] == recipe.training.steps == recipe.watching.every * len(log)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"{recipe.training.steps:,} steps" in card
+    assert f"{sum(weight.numel() for weight in model(name).parameters()):,} parameters" in card
+    assert f"python -m transformer_lib train {name}" in card
+    assert f"python -m transformer_lib ask {name} " in card
+
+
+def result(name):
+    """What was measured of the packaged model."""
+    return json.loads((PACKAGED / name / "result.json").read_text())["averaged"]
+
+
+def card(name):
+    """The model's card, in one line."""
+    return " ".join((PACKAGED / name / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_numbers_are_as_good_as_the_card_says(monkeypatch, without_shape_checks):
+    said = result("numbers")["exact_match"]
+    assert f"{100 * said:.1f} % of 1,000 unseen numbers" in card("numbers")
+    with monkeypatch.context() as patch:  # to spell all 11,000 takes seconds
+        patch.setattr(numbers, "spell", list)
+        unseen = numbers.split_numbers(10_000, 1_000, seed=0)[1]
+    for chosen in (unseen[:200], range(0, 1000, 7)):
+        assert exact_match(model("numbers"), numbers.encode_pairs(numbers.spell(chosen))) == said
+
+
+def test_words_are_as_good_as_the_card_says():
+    for part in ("dev", "test"):
+        errors = [f"{100 * result('pronounce')[f'{part}_{kind}_error']:.1f} %" for kind in ("word", "phoneme")]
+        assert f"| {part} | {errors[0]} | {errors[1]} |" in card("pronounce"), part
+    said = result("pronounce")["test_word_error"]
+    entries = pronunciation.split_by_index(pronunciation.read_dictionary()).test[::25]
+    four_errors = 4 * (said * (1 - said) / len(entries)) ** 0.5
+    assert abs(task("pronounce").score(model("pronounce"), entries)["word_error"] - said) < four_errors
+
+
+def test_sentences_are_as_good_as_the_card_says():
+    for way, name in (("greedy", "greedy"), ("beam of 4", "beam_4")):
+        bleu, chrf = (100 * result("sentences")[f"{name}_{kind}"] for kind in ("bleu", "chrf"))
+        assert f"| {way} | {bleu:.1f} | {chrf:.1f} |" in card("sentences"), way
+    split = s.split_by_integration(read("german"))
+    for part in (f"{len(split.train):,} pairs", f"({len(split.dev)} plain sentences)", f"test ({len(split.test):,})"):
+        assert part in card("sentences")
+
+
+# ---------------------------------------------------------------- files that are no model for a task
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "message"),
+    [
+        ("numbers", "pronounce", r"target tokens, .*\) = \(32, 42, 0, 1, 2\); the task numbers needs \(33, 35"),
+        ("pronounce", "numbers", r"= \(33, 35, 0, 1, 2\); the task pronounce needs \(32, 42, 0, 1, 2\)"),
+        ("sentences", "numbers", "is no model for sentences: there are no subwords at .*numbers"),
+    ],
+)
+def test_the_model_of_another_task(name, of, message):
+    path = PACKAGED / of / "model.safetensors"
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        load(name, path)
+    assert str(error.value).startswith(f"{path} ")
+
+
+def test_a_model_with_other_special_tokens(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    tiny_model(src_vocab_size=33, tgt_vocab_size=35, eos_id=7).save(path)
+    with pytest.raises(ValueError, match=r"mine.safetensors holds .* = \(33, 35, 0, 1, 7\); the task numbers needs"):
+        load("numbers", path)

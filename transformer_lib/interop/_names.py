@@ -1,0 +1,134 @@
+"""Which part of ours is which part of theirs, and the loading of tensors that bear our names."""
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+# Theirs: ours, as patterns of whole parts of a name. What is the same on both sides is left out.
+TORCH_ENCODER = {
+    "linear1": "feed_forward.fc1",
+    "activation": "feed_forward.activation",
+    "dropout": "feed_forward.dropout",
+    "linear2": "feed_forward.fc2",
+    "norm1": "self_attn_residual.norm",
+    "dropout1": "self_attn_residual.dropout",
+    "norm2": "feed_forward_residual.norm",
+    "dropout2": "feed_forward_residual.dropout",
+}
+TORCH_DECODER = TORCH_ENCODER | {
+    "multihead_attn": "cross_attn",
+    "norm2": "cross_attn_residual.norm",
+    "dropout2": "cross_attn_residual.dropout",
+    "norm3": "feed_forward_residual.norm",
+    "dropout3": "feed_forward_residual.dropout",
+}
+BART = {
+    r"^model\.": "",
+    "self_attn_layer_norm": "self_attn_residual.norm",
+    "encoder_attn": "cross_attn",
+    "encoder_attn_layer_norm": "cross_attn_residual.norm",
+    "fc1": "feed_forward.fc1",
+    "fc2": "feed_forward.fc2",
+    "final_layer_norm": "feed_forward_residual.norm",
+}
+MARIAN = BART | {  # it was written after BART
+    r"encoder\.embed_tokens": "src_embedding",
+    r"decoder\.embed_tokens": "tgt_embedding",
+    "lm_head": "output",
+    "final_logits_bias": "output.bias",
+}
+BERT = {
+    r"^bert\.": "",
+    r"LayerNorm\.gamma": "LayerNorm.weight",  # as TensorFlow and the first files of BERT say
+    r"LayerNorm\.beta": "LayerNorm.bias",
+    r"encoder\.layer": "layers",
+    r"attention\.self\.query": "self_attn.q_proj",
+    r"attention\.self\.key": "self_attn.k_proj",
+    r"attention\.self\.value": "self_attn.v_proj",
+    r"attention\.output\.dense": "self_attn.out_proj",
+    r"attention\.output\.LayerNorm": "self_attn_residual.norm",
+    r"intermediate\.dense": "feed_forward.fc1",
+    r"output\.dense": "feed_forward.fc2",
+    r"output\.LayerNorm": "feed_forward_residual.norm",
+}
+GPT2 = {
+    r"^transformer\.": "",
+    "h": "layers",
+    "ln_1": "self_attn_residual.norm",
+    r"attn\.c_attn\.": "self_attn.in_proj_",
+    r"attn\.c_proj": "self_attn.out_proj",
+    "ln_2": "feed_forward_residual.norm",
+    r"mlp\.c_fc": "feed_forward.fc1",
+    r"mlp\.c_proj": "feed_forward.fc2",
+    "ln_f": "norm",
+}
+
+
+def rename(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Give each tensor, or module, its new name, without what `torch.compile` puts before it."""
+    renamed: dict[str, Any] = {}
+    for name, x in tensors.items():
+        new = re.sub(r"\b_orig_mod(\.|$)", "", name).removesuffix(".")
+        for theirs, ours in names.items():
+            new = re.sub(rf"\b{theirs}\b", ours, new)
+        if renamed.setdefault(new, x) is not x:
+            raise ValueError(f"{name} is there twice: another tensor, too, is our {new}")
+    return renamed
+
+
+def split_in_proj(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cut the projections of query, key and value apart, which torch and GPT-2 keep in one tensor."""
+    parts = {name: x for name, x in tensors.items() if "in_proj_" not in name}
+    for name in tensors.keys() - parts.keys():
+        for letter, third in zip("qkv", tensors[name].chunk(3), strict=False):
+            parts[name.replace("in_proj_", f"{letter}_proj.")] = third
+    return parts
+
+
+def unwrapped(module: Any) -> Any:
+    """What `torch.compile` wraps."""
+    return getattr(module, "_orig_mod", module)
+
+
+def like_layers(stack: Any, like: Callable[[Any], Any]) -> nn.ModuleList:
+    """Make a layer for each of a stack; one that is there several times stays one."""
+    made = {layer: like(layer) for layer in stack.layers}
+    return nn.ModuleList(made[layer] for layer in stack.layers)
+
+
+def adopt(module: nn.Module, source: nn.Module, names: dict[str, str]) -> None:
+    """Let each part of a new module have what its part of `source` has beside weights: mode, dropout, eps."""
+    parts = {name: part for name, part in source.named_modules() if unwrapped(part) is part}
+    for name, part in rename(parts, names).items():
+        try:
+            ours = module.get_submodule(name).train(part.training)
+        except AttributeError:  # such as the projection of queries, which torch keeps in one tensor with others
+            continue
+        if isinstance(ours, nn.Dropout):
+            module.set_submodule(name, copy.deepcopy(part))
+        for setting in vars(part).keys() & {"eps", "dropout"}:
+            setattr(ours, setting, getattr(part, setting))
+
+
+def load(module: Module, tensors: dict[str, Tensor]) -> Module:
+    """Let copies of `tensors` take the place of the parameters of a new module, with their type and device.
+
+    Raises:
+        ValueError: if any is missing, surplus or of another shape, or holds no floating-point numbers; all are named.
+    """
+    try:
+        module.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        faults = " ".join(str(error).split()).partition(": ")[2]
+        raise ValueError(
+            f"these are not the weights of {type(module).__name__} (adapters must be merged first): {faults}"
+        ) from None
+    for parameter in module.parameters():
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+    return module

@@ -1,0 +1,179 @@
+"""Figures: one style, readable on a phone, and none without a text that says what it shows."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import torch
+from IPython.display import display
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+from torch import Tensor
+
+# Okabe and Ito's colour-blind-safe colours; every line also has its own marker and dash.
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))]
+STYLE = {
+    "figure.dpi": 130,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 12,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 12,
+    "figure.constrained_layout.use": True,
+}
+
+
+def use_style() -> None:
+    """Draw from now on in the book's style, whatever the reader's own settings are."""
+    backend = matplotlib.get_backend()
+    matplotlib.rcdefaults()
+    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+    matplotlib.rcParams["backend"] = backend
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, width: float = 5.4, height: float = 3.4, **subplots) -> tuple:
+    """Return a figure and its axes in the book's style; sizes in inches."""
+    with matplotlib.rc_context():
+        use_style()
+        return plt.subplots(rows, columns, figsize=(width, height), **subplots)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show `figure` below the cell and close it.
+
+    Args:
+        figure: from `new_figure`.
+        alt: what the figure shows, for readers who cannot see it: the finding, with its numbers
+            ("hundred puts 0.44 on three and 0.44 on one"), not the kind of picture.
+
+    Raises:
+        ValueError: if `alt` is missing or only names the kind of picture.
+    """
+    alt = " ".join(alt.split())
+    kinds = ("figure", "plot of", "image", "chart of", "heatmap of", "graph of")
+    if len(alt) < 40 or alt.lower().startswith(kinds):
+        raise ValueError(
+            f"alt must say in a sentence what the figure shows, got {alt!r}; name the finding and its numbers"
+        )
+    drawn, file = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context():
+        use_style()
+        figure.savefig(drawn, format="png")
+    plt.close(figure)
+    picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)  # a third of the size
+    picture.save(file, format="png", optimize=True)
+    data = {"image/png": file.getvalue(), "text/plain": f"[Figure] {alt}"}
+    display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+
+
+def draw_matrix(
+    axes: Axes,
+    matrix: Tensor,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str = "",
+    decimals: int | None = 2,
+    low: float | None = None,
+    high: float | None = None,
+    x_label: str = "",
+    y_label: str = "",
+) -> None:
+    """Draw a matrix as shaded cells, each with its number (unless `decimals` is None).
+
+    Raises:
+        ValueError: if there is not one label for each row and each column: the check that keeps
+            rows (queries) and columns (keys) from being swapped.
+    """
+    values = matrix.detach().cpu().double()  # in this order: Apple's device has no float64
+    if values.dim() != 2 or values.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"matrix of shape {tuple(values.shape)} needs {tuple(values.shape)} labels, "
+            f"got {(len(rows), len(columns))}; rows are queries, columns are keys"
+        )
+    if not values.numel() or not values.isfinite().all():
+        raise ValueError(f"matrix of shape {tuple(values.shape)} must hold finite numbers, and at least one")
+    low = values.min().item() if low is None else low
+    high = values.max().item() if high is None else high
+    axes.imshow(values.numpy(), cmap="Blues", vmin=low, vmax=high + 1e-9, aspect="auto")
+    slanted = {"rotation": 40, "ha": "right"} if max(map(len, columns)) > 4 else {}
+    axes.set_xticks(range(len(columns)), columns, **slanted)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.tick_params(length=0)
+    if decimals is not None:
+        middle = low + 0.65 * (high - low)  # where white and black text stand out alike
+        for i in range(len(rows)):
+            for j in range(len(columns)):
+                value = values[i, j].item()
+                color = "white" if value > middle else "black"
+                axes.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", color=color)
+
+
+def draw_attention(
+    axes: Axes,
+    weights: Tensor,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    *,
+    title: str = "",
+    decimals: int | None = 2,
+) -> None:
+    """Draw attention weights `(q_len, kv_len)`: one row per query, one column per key, from 0 to 1."""
+    names = {"title": title, "x_label": "key", "y_label": "query"}
+    draw_matrix(axes, weights, queries, keys, decimals=decimals, low=0.0, high=1.0, **names)
+
+
+def draw_mask(axes: Axes, mask: Tensor, queries: Sequence[str], keys: Sequence[str], *, title: str = "") -> None:
+    """Draw a boolean mask `(q_len, kv_len)`: dark with a tick where the query may attend, light and empty where not."""
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise ValueError(f"mask must be boolean (True = may attend), got {getattr(mask, 'dtype', type(mask).__name__)}")
+    names = {"title": title, "x_label": "key", "y_label": "query"}
+    draw_matrix(axes, mask.cpu().double(), queries, keys, decimals=None, low=0.0, high=1.4, **names)
+    for i, j in mask.nonzero().tolist():
+        axes.text(j, i, "✓", ha="center", va="center", color="white")
+
+
+def draw_lines(
+    axes: Axes,
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str = "",
+    marks: bool = True,
+) -> None:
+    """Draw named lines, each told apart by colour, dash and marker, with a legend when there are several."""
+    for i, (name, y) in enumerate(lines.items()):
+        if len(y) != len(x):
+            raise ValueError(f"line {name!r} has {len(y)} points, but x has {len(x)}")
+        marker = MARKERS[i % len(MARKERS)] if marks else None
+        axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=DASHES[i % len(DASHES)], marker=marker, label=name)
+    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+
+
+def draw_box(
+    axes: Axes, x: float, y: float, text: str, *, width: float = 2.0, height: float = 0.7, color: str = "#DCEAF7"
+) -> None:
+    """Draw one part of an architecture: a box with its name, centred at `(x, y)`."""
+    corner, style = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.12"
+    axes.add_patch(FancyBboxPatch(corner, width, height, boxstyle=style, facecolor=color, edgecolor="black"))
+    axes.text(x, y, text, ha="center", va="center", color="black")
+
+
+def draw_arrow(axes: Axes, *points: tuple[float, float], dash: str = "-") -> None:
+    """Draw a line through `points`, with an arrow head at the last one."""
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, color="black", linewidth=1.2, linestyle=dash)
+    head = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", points[-1], points[-2], arrowprops=head)

@@ -1,0 +1,183 @@
+"""A run: one training by a recipe, in a folder of its own (chapter 12)."""
+
+import copy
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer_lib import _files
+from transformer_lib.data.batches import TokenBatches
+from transformer_lib.recipes._pace import choose_precision, duration, seconds_per_step, short
+from transformer_lib.recipes.recipe import Recipe
+from transformer_lib.recipes.tasks import Task
+from transformer_lib.schedules import cosine_rate
+from transformer_lib.training import Record, Trainer
+from transformer_lib.transformer import Transformer
+
+
+def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each weight over several state dicts, computed in float64.
+
+    The steps of a training go round the lowest place rather than to it, each pulled by its own batch; the mean of a
+    few of the last places lies nearer. Paper: section 6.1, which averages the last 5 or 20 checkpoints.
+    Built in chapter 12.
+
+    Raises:
+        ValueError: if there is none, or they are of different models.
+    """
+    if len(states) == 0:
+        raise ValueError("average_weights needs at least one state dict, got none")
+    if any(state.keys() != states[0].keys() for state in states):
+        raise ValueError("average_weights needs states of one model, got states with different names")
+    return {  # on the CPU first: Apple's device has no float64
+        name: torch.stack([state[name].cpu().double() for state in states]).mean(dim=0).to(weight)
+        for name, weight in states[0].items()
+    }
+
+
+class Run:
+    """One training by a recipe, in a folder of its own.
+
+    A new one first makes a few steps that are thrown away: they tell how long it will take, and in which precision to
+    compute if the recipe leaves that open. What was chosen is kept in the folder, for the model depends on it.
+
+    Args:
+        recipe: the settings.
+        task: the data, and how well a model does on them.
+        folder: where everything is written; an earlier run of the same recipe there is gone on with.
+        device: where to train.
+        parallel: "ddp" or "fsdp" to train in all processes that were joined; by default in this one alone.
+
+    Raises:
+        ValueError: if the recipe does not fit the task, or the folder's checkpoint does not fit the recipe.
+    """
+
+    def __init__(
+        self, recipe: Recipe, task: Task, folder: Path, device: torch.device | str = "cpu", parallel: str | None = None
+    ) -> None:
+        self.recipe, self.task, self.folder, self.parallel = recipe, task, folder, parallel
+        self.checkpoint = folder / "checkpoint.safetensors"
+        torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        training = recipe.training
+        if training.fast:
+            from transformer_lib.fast import FastTransformer as Model
+        else:
+            Model = Transformer
+        self.model = Model(recipe.config(*task.vocab_sizes)).to(device)
+        batches = TokenBatches(task.train_pairs(), batch_tokens=training.batch_tokens, seed=recipe.seed)
+        options = {
+            "rate": lambda step: cosine_rate(step, training.peak_rate, training.warmup, training.steps),
+            "smoothing": training.smoothing,
+            "weight_decay": training.weight_decay,
+        }
+        self.chosen = {"precision": training.precision, "because": "the recipe says so"}
+        self.pace = 0.0  # seconds that a step takes
+        self.plan(batches, options)
+        options["precision"] = torch.bfloat16 if self.chosen["precision"] == "bfloat16" else None
+        if parallel is None:
+            self.trainer = Trainer(self.model, batches, **options)
+        else:
+            from transformer_lib.distributed import ParallelTrainer  # takes seconds: only those wait who need it
+
+            self.trainer = ParallelTrainer(self.model, batches, parallel=parallel, **options)
+        self.seconds = 0.0  # of earlier sessions
+        self.started = time.monotonic()
+        if self.checkpoint.exists():
+            self.trainer.resume(self.checkpoint)
+            self.seconds = float(self.trainer.history[-1]["seconds"])
+            self.pace = self.seconds / self.trainer.step
+
+    def plan(self, batches: TokenBatches, options: dict[str, Any]) -> None:
+        """Choose the precision, if the recipe leaves it open, and measure the pace of a training that is new."""
+        kept, auto = self.folder / "chosen.json", self.recipe.training.precision == "auto"
+        if auto and kept.exists():
+            self.chosen = json.loads(kept.read_text(encoding="utf-8"))
+
+        def seconds_in(precision: str) -> float:
+            kind = torch.bfloat16 if precision == "bfloat16" else None
+            return seconds_per_step(lambda: Trainer(copy.deepcopy(self.model), batches, precision=kind, **options))
+
+        if is_rank_zero() and self.chosen["precision"] == "auto":
+            precision, why, self.pace = choose_precision(seconds_in, next(self.model.parameters()).device)
+            self.chosen = {"precision": precision, "because": why}
+            _files.replace(kept, (json.dumps(self.chosen) + "\n").encode())
+        elif is_rank_zero() and not self.checkpoint.exists():
+            self.pace = seconds_in(self.chosen["precision"])
+        if self.parallel is not None:
+            from transformer_lib.distributed import barrier
+
+            barrier()  # rank 0 has chosen
+            if auto:
+                self.chosen = json.loads(kept.read_text(encoding="utf-8"))
+
+    def forecast(self) -> str:
+        """What the training will take: the precision and why, the steps, the time; and whether that is too much."""
+        done, steps, promise = self.trainer.step, self.recipe.training.steps, self.recipe.hours
+        seconds = (steps - done) * self.pace
+        number = f"{steps - done:,} of {steps:,} steps are left" if done else f"{steps:,} steps"
+        alone = ", if one process made them" if self.parallel and not done else ""
+        told = (
+            f"{self.chosen['precision']}, because {self.chosen['because']}; "
+            f"{number}, {short(self.pace)} seconds each: {duration(seconds)}{alone}."
+        )
+        if promise is not None and seconds > promise * 3600:
+            told += (
+                f"\nThat is more than the {duration(promise * 3600)} that the recipe promises. Stop what else is "
+                "running, or change a copy of the recipe (threads, steps, a smaller model) and give it by --config."
+            )
+        return told
+
+    def snapshots(self) -> list[Path]:
+        """The files of the models that are kept to be averaged, in the order of their steps."""
+        return sorted(self.folder.glob("step_*.safetensors"), key=lambda path: int(path.stem.removeprefix("step_")))
+
+    def watch(self, trainer: Trainer) -> Record:
+        """What a line of the log tells beside the loss: the time, and now and then how well the model does."""
+        line: Record = {"seconds": round(self.seconds + time.monotonic() - self.started, 1)}
+        watching = self.recipe.watching
+        if trainer.step % watching.measure and trainer.step != self.recipe.training.steps:
+            return line
+        if (model := trainer.full_model()) is not None:
+            line.update(self.task.measure(model))
+            model.save(self.folder / f"step_{trainer.step}.safetensors")
+            for path in self.snapshots()[: -watching.average]:
+                path.unlink()
+        return line
+
+    def train(self, show: bool | None = None) -> None:
+        """Make all steps that are not made yet, writing the log and a checkpoint as they go."""
+        steps, every = self.recipe.training.steps, self.recipe.watching.every
+        log = self.folder / "log.jsonl" if is_rank_zero() else None
+        self.trainer.fit(steps, every=every, callback=self.watch, checkpoint=self.checkpoint, log=log, show=show)
+
+    def averaged(self) -> Transformer:
+        """The model whose weights are the mean of the last snapshots."""
+        models = [Transformer.load(path) for path in self.snapshots()]
+        models[-1].load_state_dict(average_weights([model.state_dict() for model in models]))
+        return models[-1]
+
+    def finish(self) -> dict[str, dict[str, float]]:
+        """Average, write the model in half precision, and measure the last and the averaged one on all unseen pairs."""
+        last = self.trainer.full_model()
+        if last is None:
+            return {}
+        path = self.folder / "model.safetensors"
+        self.averaged().half().save(path)
+        for name, content in self.task.files().items():
+            _files.replace(self.folder / name, content.encode())
+        models = {"last": last, "averaged": Transformer.load(path)}
+        results = {name: self.task.examine(model) for name, model in models.items()}
+        _files.replace(self.folder / "result.json", (json.dumps(results, indent=1) + "\n").encode())
+        return results
+
+
+def is_rank_zero() -> bool:
+    """Tell whether this process is the one that writes files and talks to people: rank 0, or the only one."""
+    return os.environ.get("RANK", "0") == "0"

@@ -1,0 +1,181 @@
+"""Tasks: texts in, texts out, and how well a model does on them. The chapters 10, 12 and 13 have one each.
+
+That of chapter 13 stands in `sentence_tasks`.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from transformer_lib.data import numbers, pronunciation
+from transformer_lib.data.pronunciation import Entry
+from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from transformer_lib.decoding import exact_match, translate_ids
+from transformer_lib.recipes.recipe import PACKAGED
+from transformer_lib.recipes.sentence_tasks import Sentences, SentencesAtRandom, SentencesToTurkish
+from transformer_lib.transformer import Transformer
+
+Pairs = list[tuple[list[int], list[int]]]
+
+
+@runtime_checkable  # the tests check annotations as the library runs
+class Task(Protocol):
+    """What a training and the command ask of a task."""
+
+    hint: str  # what a text may be
+    one_word: bool  # whether a text is one word, so that several on a command line are several texts
+
+    @property
+    def vocab_sizes(self) -> tuple[int, int]:
+        """Tokens of the source and of the target."""
+        ...
+
+    def train_pairs(self) -> Pairs:
+        """Source ids and target ids of every pair to train on."""
+        ...
+
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """How well a model does on some pairs that are not trained on: quick, to look at now and then."""
+        ...
+
+    def examine(self, model: Transformer) -> dict[str, float]:
+        """How well a model does on all pairs that are not trained on."""
+        ...
+
+    def answer(self, text: str, model: Transformer) -> str:
+        """What a model makes of a text.
+
+        Raises:
+            ValueError: if the text is not accepted; the message says what is.
+        """
+        ...
+
+    def files(self) -> dict[str, str]:
+        """What has to stand beside a model for its ids to mean something: names and contents of files."""
+        ...
+
+
+class Numbers:
+    """English number words to German (chapter 10), trained as there, only longer."""
+
+    hint = numbers.ACCEPTED
+    one_word = False
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.english, self.german = numbers.english_vocabulary(), numbers.german_vocabulary()
+        self.vocab_sizes = len(self.english), len(self.german)
+
+    @functools.cached_property
+    def split(self) -> tuple[list[numbers.NumberPair], list[numbers.NumberPair]]:
+        """10,000 numbers to train on, and 1,000 others."""
+        return numbers.split_numbers(10_000, 1_000, seed=0)
+
+    def train_pairs(self) -> Pairs:
+        """The training numbers, and those that people type.
+
+        People type short and round numbers, which chance seldom draws. So all below 1,000 and all whole thousands
+        are added, but for the unseen ones, and the numbers of a single word twenty times.
+        """
+        drawn, unseen = self.split
+        known = {pair.number for pair in [*drawn, *unseen]}
+        everyday = {*range(1000), *range(1000, numbers.LIMIT, 1000)} - known
+        more = numbers.spell([*sorted(everyday), *20 * numbers.SINGLE_WORDS])
+        return numbers.encode_pairs([*drawn, *more])
+
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Share of 200 unseen numbers without a mistake."""
+        return {"exact_match": exact_match(model, numbers.encode_pairs(self.split[1][:200]))}
+
+    def examine(self, model: Transformer) -> dict[str, float]:
+        """Share of 1,000 unseen numbers without a mistake."""
+        return {"exact_match": exact_match(model, numbers.encode_pairs(self.split[1]))}
+
+    def answer(self, text: str, model: Transformer) -> str:
+        """The German word for a number in English words, or in digits."""
+        source = self.english.encode(numbers.read_tokens(text))
+        (answer,) = translate_ids(model, [source], max_new_tokens=min(24, model.config.max_len))
+        return numbers.join_german(self.german.decode(answer))
+
+    def files(self) -> dict[str, str]:
+        """Nothing: the number words are known."""
+        return {}
+
+
+class Pronounce:
+    """English spelling to pronunciation (chapter 12), split by the place of a word in the dictionary."""
+
+    hint = "Write an English word, such as: transformer"
+    one_word = True
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.letters, self.phonemes = pronunciation.letter_vocabulary(), pronunciation.phoneme_vocabulary()
+        self.vocab_sizes = len(self.letters), len(self.phonemes)
+
+    @functools.cached_property
+    def split(self) -> pronunciation.Split:
+        """The dictionary in three parts."""
+        return pronunciation.split_by_index(pronunciation.read_dictionary())
+
+    def train_pairs(self) -> Pairs:
+        """Spelling and phonemes of the training words."""
+        return pronunciation.encode_pairs(self.split.train)
+
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Word and phoneme error on 1,000 words of the development part, evenly taken."""
+        return self.score(model, self.split.dev[::6][:1000])
+
+    def examine(self, model: Transformer) -> dict[str, float]:
+        """Word and phoneme error on the whole development and test parts."""
+        parts = {"dev": self.split.dev, "test": self.split.test}
+        scores = {part: self.score(model, entries) for part, entries in parts.items()}
+        return {f"{part}_{name}": value for part, score in scores.items() for name, value in score.items()}
+
+    def answer(self, text: str, model: Transformer) -> str:
+        """The phonemes of a word, as the model would say it."""
+        source, longest = pronunciation.encode_word(text), model.config.max_len
+        if len(source) > longest:
+            raise ValueError(
+                f"{text.strip():.40} has {len(source)} letters; the model reads words of at most {longest}"
+            )
+        (answer,) = translate_ids(model, [source], max_new_tokens=longest)
+        return " ".join(self.phonemes.decode(answer))
+
+    def files(self) -> dict[str, str]:
+        """Nothing: letters and phonemes are known."""
+        return {}
+
+    def score(self, model: Transformer, entries: list[Entry]) -> dict[str, float]:
+        """Word and phoneme error of greedy answers."""
+        sources = [self.letters.encode(list(entry.word)) for entry in entries]
+        answers = translate_ids(model, sources, max_new_tokens=model.config.max_len)
+        return pronunciation.score([self.phonemes.decode(answer) for answer in answers], entries)._asdict()
+
+
+TASKS: dict[str, Any] = {
+    "numbers": Numbers,
+    "pronounce": Pronounce,
+    "sentences": Sentences,
+    "sentences_random": SentencesAtRandom,
+    "sentences_turkish": SentencesToTurkish,
+}
+
+
+def load(task: str, path: str | Path | None = None) -> Transformer:
+    """Load the model of a task: the packaged one, or one that was trained for it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file does not hold a Transformer of the task's tokens.
+    """
+    path = PACKAGED / task / "model.safetensors" if path is None else Path(path)
+    model = Transformer.load(path)
+    try:
+        config, sizes = model.config, TASKS[task](path.parent).vocab_sizes
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is no model for {task}: {error}") from None
+    have = (config.src_vocab_size, config.tgt_vocab_size, config.pad_id, config.bos_id, config.eos_id)
+    want = (*sizes, PAD_ID, BOS_ID, EOS_ID)
+    if have != want:
+        names = "(source tokens, target tokens, pad, bos, eos)"
+        raise ValueError(f"{path} holds a Transformer with {names} = {have}; the task {task} needs {want}")
+    return model
