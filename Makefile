@@ -29,7 +29,7 @@ help:
 .venv/test/installed: pyproject.toml
 
 book: .venv/book/installed ## build the pages (about a minute the first time) and say where they are
-	@.venv/book/bin/python -c 'from jupyter_book.cli.main import main; main()' build . -n -W --keep-going
+	@.venv/book/bin/python -c 'from jupyter_book.cli.main import main; main()' build . --all -n -W --keep-going
 	@echo; echo "The book is built: open _build/html/index.html, or run make serve."
 
 serve: ## serve the built pages on http://localhost:8000 (PORT=...)
