@@ -72,5 +72,5 @@ def rewritten(page: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / folder) for folder in ("library", "mistakes"))]
+    sys.path[:0] = [str(folder) for folder in (ROOT, ROOT / "tests", ROOT / "tests" / "mistakes")]  # as for the tests
     PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -57,10 +57,8 @@ def ask(options: argparse.Namespace) -> int:
 def standard_input() -> Iterable[str]:
     """Return the lines of the standard input, whatever program wrote them."""
     if isinstance(sys.stdin, io.TextIOWrapper):
-        marked = getattr(sys.stdin.buffer, "peek", bytes)(3).startswith(
-            codecs.BOM_UTF8
-        )  # as many editors on Windows do
-        # Bytes that are no text make an unknown word, not an error.
+        # Many editors on Windows write a mark first. Bytes that are no text make an unknown word, not an error.
+        marked = getattr(sys.stdin.buffer, "peek", bytes)(3).startswith(codecs.BOM_UTF8)
         sys.stdin.reconfigure(encoding="utf-8-sig" if marked else None, errors="replace")
     return sys.stdin
 
