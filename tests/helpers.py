@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,16 +165,14 @@ def redraw_lively(model: Transformer) -> Transformer:
     return model
 
 
-# A copy of this process where that is safe: a new one would import torch for seconds.
-OTHER = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+# A new process, and no copy of this one: copied locks of libraries' threads are never given back.
+OTHER = multiprocessing.get_context("spawn")
 
 
 def in_another_process(work: Callable[..., None], *arguments: object) -> multiprocessing.process.BaseProcess:
     """Start `work` in a process of its own, where it can be killed."""
     process = OTHER.Process(target=work, args=arguments)
-    with warnings.catch_warnings():  # the process that is copied has threads (of pytest-xdist); none is needed here
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        process.start()
+    process.start()
     return process
 
 

@@ -25,6 +25,7 @@ LOOK = """() => {
     const code = [...content.widgets].filter(cell => cell.model.type === 'code');
     const all = (cell, query) => [...cell.node.querySelectorAll('.jp-OutputArea-output' + query)];
     return {
+        cells: code.length,
         ran: code.filter(cell => cell.model.executionCount).length,
         status: sessionContext.session?.kernel?.status,
         errors: code.flatMap(cell => all(cell, '[data-mime-type$="error"]').map(output => output.innerText)),
@@ -61,7 +62,10 @@ def lab(tmp_path_factory):
         yield home / "work", told["url"], told["token"]
     finally:
         server.terminate()
-        server.wait()
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            server.kill()
 
 
 @pytest.mark.parametrize("chapter", ["10_training", "05_residuals_and_layer_norm", "01_self_attention"])
@@ -80,12 +84,14 @@ def test_run_all(browser, lab, chapter):
     page = context.new_page()
     page.goto(f"{url}lab/tree/{chapter}.ipynb?token={token}&reset")
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+    page.wait_for_function(f"({LOOK})().cells === {len(cells)}")  # a kernel may be there before the cells are
     page.click(".lm-MenuBar-itemLabel:text-is('Run')")
     page.click("[data-command='runmenu:run-all']")
 
-    bars = set()
+    bars, end = set(), time.monotonic() + QUARTER / 1000
     while not ((seen := page.evaluate(LOOK))["ran"] == len(cells) and seen["status"] == "idle"):
         assert seen["errors"] == []
+        assert time.monotonic() < end, f"a quarter of an hour later: {seen}"
         assert seen["status"] != "dead"
         bars.update(text for text in seen["stderr"] if PROGRESS.search(text))
         page.wait_for_timeout(500)
