@@ -51,7 +51,8 @@ threads: SETTINGS = BOOK_THREADS=2 GOMP_SPINCOUNT=20000
 threads: ## every chapter run again with two threads, and compared (weekly, and before a release)
 notebooks threads: .venv/test/installed
 	$(elsewhere) && "$$clone/$(TEST)" $(PIP) --no-deps --no-build-isolation --target "$$folder/lib" "$$clone" \
-	&& $(SETTINGS) PYTHONPATH="$$clone/tools:$$folder/lib" "$$clone/$(TEST)" $(NBVAL) --nbval $(AT_ONCE) .
+	&& $(SETTINGS) PYTHONPATH="$$clone/tools:$$folder/lib" "$$clone/$(TEST)" $(NBVAL) --nbval \
+	--nbval-sanitize-with "$$clone/tools/sanitize.cfg" $(AT_ONCE) .
 
 # Lax: with other versions a cell may print other digits. It must run, and what it asserts must hold, also the second
 # time, with what the first left behind.

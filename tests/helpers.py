@@ -93,27 +93,25 @@ def target_ids(config: TransformerConfig | None = None, seq: int = TGT_LEN) -> T
     return ids.masked_fill(~ragged(seq), config.pad_id)
 
 
+def tiny_case(**changes) -> tuple[Transformer, Tensor, Tensor]:
+    """A tiny model, and sources and targets for it."""
+    model = tiny_model(**changes)
+    return model, source_ids(model.config), target_ids(model.config)
+
+
 def torch_layer_options(norm_first: bool, activation: str = "relu") -> dict:
     """Arguments of torch's layers, in the tests' sizes."""
-    return dict(
-        d_model=D_MODEL,
-        nhead=HEADS,
-        dim_feedforward=D_FF,
-        dropout=0.0,
-        activation=getattr(F, activation),
-        norm_first=norm_first,
-        batch_first=True,
-    )
+    sizes = dict(d_model=D_MODEL, nhead=HEADS, dim_feedforward=D_FF, dropout=0.0)
+    return dict(**sizes, activation=getattr(F, activation), norm_first=norm_first, batch_first=True)
 
 
 def torch_stacks(norm_first: bool, activation: str = "relu", n_encoder: int = 2, n_decoder: int = 3) -> tuple:
     """torch's encoder and decoder with redrawn weights, with a final norm if (and only if) they are pre-norm."""
     options = torch_layer_options(norm_first, activation)
     norms = [nn.LayerNorm(D_MODEL) if norm_first else None for _ in range(2)]
-    encoder = nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(**options), n_encoder, norms[0], enable_nested_tensor=False
-    )
-    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), n_decoder, norms[1])
+    layers = nn.TransformerEncoderLayer(**options), nn.TransformerDecoderLayer(**options)
+    encoder = nn.TransformerEncoder(layers[0], n_encoder, norms[0], enable_nested_tensor=False)
+    decoder = nn.TransformerDecoder(layers[1], n_decoder, norms[1])
     return redraw(encoder), redraw(decoder)
 
 
@@ -121,9 +119,8 @@ def torch_transformer(norm_first: bool) -> nn.Transformer:
     """`nn.Transformer` with redrawn weights; it always has final norms."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that nested tensors are not used
-        return redraw(
-            nn.Transformer(**torch_layer_options(norm_first, "gelu"), num_encoder_layers=2, num_decoder_layers=3)
-        )
+        options = torch_layer_options(norm_first, "gelu")
+        return redraw(nn.Transformer(**options, num_encoder_layers=2, num_decoder_layers=3))
 
 
 # Sources for `lively_model`.
@@ -133,20 +130,8 @@ SOURCES = [[3, 4, 5, 6, 7], [8], [9, 10, 11], [12, 3], [4, 4, 4, 4, 4, 4, 4]]
 def lively_model(seed: int = 0, norm_first: bool = True) -> Transformer:
     """A model of seven target tokens whose answers differ and end at different places, in training mode."""
     torch.manual_seed(seed)
-    model = Transformer(
-        TransformerConfig(
-            src_vocab_size=13,
-            tgt_vocab_size=7,
-            d_model=12,
-            n_heads=3,
-            n_encoder_layers=2,
-            n_decoder_layers=2,
-            d_ff=20,
-            max_len=17,
-            dropout=0.2,
-            norm_first=norm_first,
-        )
-    )
+    sizes = dict(src_vocab_size=13, tgt_vocab_size=7, d_model=12, n_heads=3, d_ff=20, max_len=17)
+    model = Transformer(TransformerConfig(**sizes, dropout=0.2, norm_first=norm_first))
     return redraw_lively(model).double()
 
 
@@ -179,15 +164,15 @@ def in_another_process(work: Callable[..., None], *arguments: object) -> multipr
 class Numbers:
     """A task for recipes that is quickly made."""
 
-    hint, one_word = "Write anything", False
-    vocab_sizes = 33, 35
+    hint, one_word, vocab_sizes = "Write anything", False, (33, 35)
+    files = {"ids.txt": "what the ids mean: zwölf\n"}  # noqa: RUF012
 
     def __init__(self, folder=None):
         self.folder = folder
 
     @functools.cache  # noqa: B019 (there are few of them)
     def train_pairs(self):
-        return numbers.encode_pairs(numbers.number_pairs(60, seed=1))
+        return numbers.encode_pairs(numbers.spell(numbers.draw_numbers(60, seed=1)))
 
     def measure(self, model):
         return {"right": exact_match(model, self.train_pairs()[:5])}
@@ -196,9 +181,6 @@ class Numbers:
 
     def answer(self, text, model):
         return text
-
-    def files(self):
-        return {"ids.txt": "what the ids mean: zwölf\n"}
 
 
 # A recipe of nine steps.

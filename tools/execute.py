@@ -68,6 +68,21 @@ def run(notebook, path: Path) -> None:
         client.execute(env={**os.environ, "BOOK_THREADS": "1", "IPYTHONDIR": profile}, stderr=subprocess.DEVNULL)
 
 
+def fold(cell) -> None:
+    """Fold in JupyterLab what the page folds; a cell folded whole is called by its first comment."""
+    tags = set(cell.metadata.get("tags", []))
+    hidden = {
+        "source_hidden": tags & {"hide-input", "hide-cell"},
+        "outputs_hidden": tags & {"hide-output", "hide-cell"},
+    }
+    if folded := {name: True for name, why in hidden.items() if why}:
+        cell.metadata["jupyter"] = nbformat.from_dict(folded)
+    cell.metadata.get("mystnb", {}).pop("code_prompt_show", None)
+    if "hide-cell" in tags and cell.source.startswith("# "):
+        title = cell.source.splitlines()[0].removeprefix("# ")
+        cell.metadata.setdefault("mystnb", nbformat.from_dict({}))["code_prompt_show"] = title
+
+
 def normalise(notebook) -> None:
     """Bring an executed notebook into the one form in which chapters are stored."""
     ids: dict[str, int] = {}
@@ -81,6 +96,7 @@ def normalise(notebook) -> None:
         cell.pop("attachments", None)
         if cell.cell_type == "code":
             count += 1
+            fold(cell)
             cell.execution_count = count
             for output in cell.outputs:
                 if "execution_count" in output:

@@ -42,7 +42,7 @@ def errors() -> str:
 
     lines = ["| # | mistake | caught by | chapter |", "|--:|---|---|---|"]
     for mistake in MISTAKES:
-        title = f"[{mistake.title}]({mistake.seen})" if mistake.seen else mistake.title
+        title = f"[{mistake.title}]({mistake.seen})" if mistake.seen else f"{mistake.title} (no public case known)"
         if isinstance(mistake, Claim):
             caught = "a rule for all chapters" if mistake.words.isidentifier() else "no code: the chapter puts it right"
             place = link(mistake.chapter) if mistake.chapter else "all"

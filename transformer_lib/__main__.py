@@ -39,28 +39,21 @@ def ask(options: argparse.Namespace) -> int:
     if not options.text:
         if sys.stdin.isatty():
             print(f"{task.hint}. End with {'Ctrl-Z and Enter' if os.name == 'nt' else 'Ctrl-D'}.", file=sys.stderr)
-        texts = standard_input()
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            # Many editors on Windows write a mark first. Bytes that are no text make an unknown word, not an error.
+            marked = getattr(sys.stdin.buffer, "peek", bytes)(3).startswith(codecs.BOM_UTF8)
+            sys.stdin.reconfigure(encoding="utf-8-sig" if marked else None, errors="replace")
+        texts = sys.stdin
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is told in another way
     status = 0
     for text in texts:
         try:
-            answer = task.answer(text, model)
+            print(task.answer(text, model), flush=True)
         except ValueError as error:
             print(error, file=sys.stderr, flush=True)
             status = 2
-        else:
-            print(answer, flush=True)
     return status
-
-
-def standard_input() -> Iterable[str]:
-    """Return the lines of the standard input, whatever program wrote them."""
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        # Many editors on Windows write a mark first. Bytes that are no text make an unknown word, not an error.
-        marked = getattr(sys.stdin.buffer, "peek", bytes)(3).startswith(codecs.BOM_UTF8)
-        sys.stdin.reconfigure(encoding="utf-8-sig" if marked else None, errors="replace")
-    return sys.stdin
 
 
 def train(options: argparse.Namespace) -> int:
@@ -68,7 +61,14 @@ def train(options: argparse.Namespace) -> int:
     source = options.config or PACKAGED / options.task / "recipe.toml"
     folder = options.folder or Path("runs") / options.task
     with contextlib.ExitStack() as stack:
-        device = find_device(options.device)
+        device = options.device
+        try:
+            torch.ones(1, device=device).item()
+        except Exception as error:  # each kind of device that is not there fails in its own way
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"device ({device}) must be one that torch can compute on, such as cpu; {reason}"
+            ) from None
         if options.parallel:
             from transformer_lib.distributed import barrier, processes
 
@@ -93,16 +93,6 @@ def train(options: argparse.Namespace) -> int:
         for name, result in run.finish().items():
             print(f"{name}: " + ", ".join(f"{measure} {value:.2%}" for measure, value in result.items()), flush=True)
     return 0
-
-
-def find_device(name: str) -> str:
-    """Return the name of a device if torch can compute on it: each kind that is not there fails in its own way."""
-    try:
-        torch.ones(1, device=name).item()
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"device ({name}) must be one that torch can compute on, such as cpu; {reason}") from None
-    return name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """The guards that more than one room needs: mistakes that torch does not name, or names misleadingly.
 
-Each raises `ValueError` with what was expected, what came and what to do, and stands at the boundary alone. They look
-at types, shapes and names; none looks at values, which a GPU, a trace or `vmap` could not answer.
+They stand at the boundary alone, and look at types, shapes and names; none looks at a tensor's values, which a GPU, a
+trace or `vmap` could not answer.
 """
 
 import math
@@ -45,16 +45,12 @@ def check_ids(name: str, ids: Tensor) -> None:
 
 
 def check_qkv(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Require `(..., seq, d_head)` with the same leading axes, and widths and lengths that fit."""
-    if query.dim() < 2 or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
+    """Require `(..., seq, d_head)` with the same leading axes, over which torch would broadcast."""
+    if query.dim() < 2 or query.size(-1) == 0 or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2]:
         raise ValueError(
             f"query, key and value must have shape (..., seq, d_head) with the same leading axes, "
             f"got {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
         )
-    if query.size(-1) != key.size(-1) or query.size(-1) == 0:
-        raise ValueError(f"query and key must share their last dimension, got {query.size(-1)} and {key.size(-1)}")
-    if key.size(-2) != value.size(-2):
-        raise ValueError(f"key and value must have the same length, got {key.size(-2)} and {value.size(-2)}")
 
 
 def check_mask(mask: Tensor | None, shape: tuple[int, ...]) -> None:

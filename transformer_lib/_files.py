@@ -48,15 +48,9 @@ def replace(path: str | Path, data: bytes) -> None:
 
 
 def write(path: str | Path, kind: str, tensors: dict[str, Tensor], about: dict) -> None:
-    """Write tensors, and what JSON can hold about them.
-
-    Args:
-        path: the file; an old one is replaced only when the new one is whole.
-        kind: what it holds, such as "model"; `read` asks for it.
-        tensors: by name; those that share memory (tied weights) are written once each.
-        about: the rest.
-    """
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    """Write tensors by name, and what JSON can hold about them; `read` asks for their `kind`, such as "model"."""
+    # Copied: safetensors takes no two tensors that share memory, such as tied weights.
+    tensors = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     entry = {"kind": kind, "about": about, "sha256": digest(kind, tensors, about)}
     replace(path, safetensors.torch.save(tensors, {ENTRY: json.dumps(entry)}))
 
@@ -71,9 +65,8 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no {kind} at {path}")
-    with path.open("rb") as file:
-        if file.read(2) == b"PK":
-            return read_pt(path, kind)
+    if path.read_bytes().startswith(b"PK"):
+        return read_pt(path, kind)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {})[ENTRY])
@@ -91,23 +84,19 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 def read_pt(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     """Read a file of the first edition: what `torch.save` wrote, and behind it the SHA-256. To go with version 3."""
     data = path.read_bytes()
-    if hashlib.sha256(data[:-32]).digest() != data[-32:]:
-        raise ValueError(f"{path} is damaged or not a file of this library: it does not fit its check sum")
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+            raise ValueError
+        about = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        weights = about.pop("weights")
     except Exception as error:  # torch raises many kinds for what it will not read; all mean the same here
         raise ValueError(f"{path} is damaged or not a file of this library ({type(error).__name__})") from None
-    have = "model" if "config" in content else "sharded training" if "folder" in content else "training"
-    if have != kind or have == "sharded training":
+    have = "model" if "config" in about else "training"
+    if have != kind:
         raise ValueError(f"{path} holds a {have} of the first edition, not a {kind}")
-    weights = content.pop("weights")
-    if kind == "model":
-        return weights, content
-    tensors = {f"weights.{name}": weight for name, weight in weights.items()}
-    for i, memory in content.pop("optimizer")["state"].items():
-        tensors.update({f"optimizer.{i}.{name}": tensor for name, tensor in memory.items()})
-    tensors.update({f"random.{i}": state for i, state in enumerate(content.pop("random"))})
-    return tensors, content
+    if kind == "training":
+        weights = of_training(weights, about.pop("optimizer"), about.pop("random"))
+    return weights, about
 
 
 def digest(kind: str, tensors: dict[str, Tensor], about: dict) -> str:
@@ -126,16 +115,12 @@ def named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def plain_weights(module: nn.Module) -> dict[str, Tensor]:
     """Return the state of a module under the names that it has without `torch.compile`."""
-    return {plain(name): weight for name, weight in module.state_dict().items()}
+    return {name.replace("_orig_mod.", ""): weight for name, weight in module.state_dict().items()}
 
 
 def load_plain_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load what `plain_weights` returned, into a compiled module or a plain one; where names differ, nothing.
-
-    Raises:
-        ValueError: if names differ.
-    """
-    names = {plain(name): name for name in module.state_dict()}
+    """Load what `plain_weights` returned, into a compiled module or a plain one; a ValueError where names differ."""
+    names = dict(zip(plain_weights(module), module.state_dict(), strict=True))
     check_names(weights, names, "was an adapter added, or merged, in between?")
     module.load_state_dict({names[name]: weight for name, weight in weights.items()})
 
@@ -148,19 +133,17 @@ def check_names(weights: Iterable[str], expected: Iterable[str], hint: str) -> N
         raise ValueError(f"the weights are not those of the model, they differ in {some}; {hint}")
 
 
-def plain(name: str) -> str:
-    """Return the name of a weight without what `torch.compile` puts into it."""
-    return name.replace("_orig_mod.", "")
-
-
-def memories(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return what an optimiser remembers of each weight, as tensors by name: `0.exp_avg` is of the first weight."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{name}": tensor for i, memory in state.items() for name, tensor in memory.items()}
+def of_training(weights: dict[str, Tensor], optimizer: dict, random: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Return all tensors of a training by name: `optimizer.0.exp_avg` is what is remembered of the first weight."""
+    return {
+        **{f"weights.{name}": weight for name, weight in weights.items()},
+        **{f"optimizer.{i}.{name}": x for i, memory in optimizer["state"].items() for name, x in memory.items()},
+        **{f"random.{i}": state for i, state in enumerate(random)},
+    }
 
 
 def load_memories(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Load what `memories` returned; rates and other settings stay those of `optimizer`."""
+    """Load memories, named as `0.exp_avg` is; rates and other settings stay those of `optimizer`."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         i, of = name.split(".")

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,10 +11,8 @@ from tqdm import tqdm
 def watched() -> bool:
     """Tell whether somebody looks on: a terminal, or a notebook open in a browser or an editor.
 
+    A program that executes notebooks (`nbval`, `nbclient`) says with each cell that it cannot answer `input()`.
     Of several processes one shows what all of them do.
-
-    A program that executes notebooks (`nbval`, `nbclient`) is told apart by what it sends along with
-    each cell: it cannot answer `input()`, and says so.
     """
     if os.environ.get("RANK", "0") != "0":
         return False
@@ -25,26 +24,15 @@ def watched() -> bool:
         return False
 
 
-def progress(
-    things: Iterable | None = None,
-    what: str = "",
-    *,
-    total: int | None = None,
-    done: int = 0,
-    delay: float = 2.0,
-    show: bool | None = None,
-) -> tqdm:
+def progress(things: Iterable | None = None, what: str = "", *, show: bool | None = None, **options: Any) -> tqdm:
     """Return `things` with a bar that tells how far a loop over them is, at what rate, and how long it will take.
 
     Args:
         things: what is looped over; without them, call `update` on what is returned.
         what: the word before the bar.
-        total: the number of things, where `len` cannot tell.
-        done: how many of them were done before.
-        delay: seconds in which nothing is shown: what is over by then needs no bar.
         show: whether there is a bar; by default if somebody looks on.
+        options: of `tqdm`; by default nothing is shown for two seconds, for what is over by then needs no bar.
     """
     hidden = not (watched() if show is None else show)
-    return tqdm(
-        things, what, total, leave=False, file=sys.stderr, disable=hidden, initial=done, delay=delay, dynamic_ncols=True
-    )
+    ways = {"leave": False, "file": sys.stderr, "delay": 2.0, "dynamic_ncols": True, **options}
+    return tqdm(things, what, disable=hidden, **ways)

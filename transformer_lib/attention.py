@@ -39,16 +39,13 @@ def scaled_dot_product_attention(
         mask: boolean, `True` = this query may attend to this key; broadcasts to
             `(*batch, q_len, kv_len)`. A query that may attend to nothing gets weights and
             output of zero, never NaN, forward and backward.
-        dropout_p: share of the weights set to zero (the others grow to make up for it);
-            the caller passes 0 outside training.
+        dropout_p: share of the weights set to zero (the others make up for it); 0 outside training.
 
     Returns:
-        The output and the weights, with `output == weights @ value`.
+        The output, as `torch.nn.functional.scaled_dot_product_attention` gives it, and the weights.
 
     Raises:
-        ValueError: if the shapes do not fit together, or the mask is not boolean.
-
-    See also `torch.nn.functional.scaled_dot_product_attention`, which gives the same output.
+        ValueError: if leading axes differ, or the mask is not boolean or does not broadcast to the scores.
     """
     check_qkv(query, key, value)
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.size(-1))  # (*batch, q_len, kv_len)
@@ -66,9 +63,6 @@ class SimpleSelfAttention(nn.Module):
     """Self-attention with one head: every token asks all tokens, and mixes what they answer.
 
     Paper: section 3.2.1 with queries, keys and values from the same sequence. Built in chapter 1.
-
-    Args:
-        d_model: width of the tokens, in and out.
     """
 
     def __init__(self, d_model: int) -> None:
@@ -96,12 +90,8 @@ class MultiHeadAttention(nn.Module):
     """Several attentions side by side, each in its own slice of the width, mixed at the end.
 
     Paper: section 3.2.2; `n_heads` is its $h$, `d_head = d_model / n_heads` its $d_k = d_v$.
-    Built in chapter 3. Counterpart: `torch.nn.MultiheadAttention` (whose masks mean the opposite).
-
-    Args:
-        d_model: width of the tokens, in and out.
-        n_heads: number of heads; must divide `d_model`.
-        dropout: share of attention weights dropped in training.
+    In training a share `dropout` of the weights is dropped. Built in chapter 3.
+    Counterpart: `torch.nn.MultiheadAttention` (whose masks mean the opposite).
 
     Raises:
         ValueError: if `n_heads` does not divide `d_model`.
@@ -154,8 +144,7 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             query: the sequence that asks.
-            key: the sequence that is asked; the same as `query` in self-attention, the
-                encoder's memory in cross-attention.
+            key: the sequence that is asked: `query` itself in self-attention, the encoder's memory in cross-attention.
             value: usually the same tensor as `key`.
             mask: boolean, `True` = may attend, broadcasts to `(batch, heads, q_len, kv_len)`.
             cache: keys and values of earlier calls; only used when generating.
@@ -174,12 +163,11 @@ class MultiHeadAttention(nn.Module):
 def record_attention(model: nn.Module) -> Iterator[dict[str, Float[Tensor, "batch heads q_len kv_len"]]]:
     """Record the attention weights of every `MultiHeadAttention` in `model`.
 
-    Inside the `with` block the formula takes the place of the fused kernel, so the forward pass
-    itself yields the weights; nothing is computed a second time and nothing stays on the model.
+    Inside the `with` block the formula takes the place of the fused kernel; afterwards nothing stays on the model.
 
     Yields:
-        A dictionary from module name (such as `"decoder.layers.0.cross_attn"`) to the weights of
-        that module's latest call, detached, `(batch, heads, q_len, kv_len)`: rows are queries.
+        By module name (such as `"decoder.layers.0.cross_attn"`) the weights of its latest call, detached; rows are
+        queries.
 
     Raises:
         ValueError: if `model` holds no `MultiHeadAttention`.

@@ -28,11 +28,8 @@ def gnmt_penalty(length: Float[Tensor, "*batch"] | int | float, alpha: float) ->
     $$\left(\frac{5 + length}{6}\right)^{\alpha}$$
 
     Source: Wu et al., "Google's Neural Machine Translation System", 2016, section 7, equation 14; the Transformer's
-    paper takes an `alpha` of 0.6 (section 6.1). Built in chapter 11.
-
-    Args:
-        length: tokens of the answer, EOS counted, BOS not.
-        alpha: 0 changes nothing; 1 comes near to the mean over the tokens.
+    paper takes an `alpha` of 0.6 (section 6.1); 0 changes nothing, 1 comes near to the mean over the tokens. The length
+    counts EOS and not BOS. Built in chapter 11.
 
     Raises:
         ValueError: if `alpha` is negative.
@@ -74,34 +71,40 @@ def beam_hypotheses(
     check_number(length_penalty=length_penalty, zero=True)
     config = model.config
     with evaluating(model):
-        memory, memory_mask = (x.repeat_interleave(beam_size, dim=0) for x in model.encode(src_ids))
+        memory, memory_mask = model.encode(src_ids)
+        memory = memory.repeat_interleave(beam_size, dim=0)  # (batch * beam, src_len, d_model)
+        memory_mask = memory_mask.repeat_interleave(beam_size, dim=0)
         cache = model.new_cache(max_new_tokens) if use_cache else None
         ids = src_ids.new_full((memory.size(0), 1), config.bos_id)  # (batch * beam, 1)
         first_rows = torch.arange(0, memory.size(0), beam_size, device=ids.device).unsqueeze(1)  # (batch, 1)
         log_probs = memory.new_full((src_ids.size(0), beam_size), -torch.inf)  # minus infinity: nothing here yet
         log_probs[:, 0] = 0.0  # one beginning, the empty one
-        ended = torch.zeros_like(log_probs, dtype=torch.bool)
+        scores, ended = log_probs, torch.zeros_like(log_probs, dtype=torch.bool)
         for _ in range(max_new_tokens):
+            # Extend every beginning by every token; an answer that has ended only by padding, at no cost.
             steps = next_log_probs(model, ids, memory, memory_mask, cache).unflatten(0, ended.shape)
-            steps[ended] = -torch.inf
-            steps[..., config.pad_id].masked_fill_(ended, 0.0)  # an answer goes on with padding only, at no cost
-            totals = log_probs.unsqueeze(-1) + steps  # (batch, beam, vocab)
-            ranks = totals.masked_fill(ended.unsqueeze(-1) & totals.isfinite(), torch.inf)  # and keeps its place
+            totals = (log_probs.unsqueeze(-1) + steps).masked_fill(ended.unsqueeze(-1), -torch.inf)
+            totals[..., config.pad_id] = log_probs.masked_fill(~ended, -torch.inf)  # (batch, beam, vocab)
+            # Keep every answer, whatever its probability, and in the places left the likeliest extensions.
+            ranks = totals.clone()
+            ranks[..., config.pad_id].masked_fill_(ended, torch.inf)
             places = ranks.flatten(1).topk(beam_size).indices  # (batch, beam)
             log_probs = totals.flatten(1).gather(1, places)
+            # Let each row go on from its parent's.
             parents, tokens = places // config.tgt_vocab_size, places % config.tgt_vocab_size
             rows = (first_rows + parents).flatten()
             ids = torch.cat([ids[rows], tokens.view(-1, 1)], dim=1)  # (batch * beam, tgt_len)
             if cache is not None:
                 cache.select(rows)
-            ended = ended.gather(1, parents) | (tokens == config.eos_id)
+            ended = (ended.gather(1, parents) | (tokens == config.eos_id)) & log_probs.isfinite()
+            # Stop if no beginning can become better than the best answer.
             lengths = (ids[:, 1:] != config.pad_id).sum(dim=1).view_as(ended)
             scores = log_probs / gnmt_penalty(lengths.to(log_probs.dtype), length_penalty)
-            hopes = log_probs / gnmt_penalty(max_new_tokens, length_penalty)  # nothing a beginning can become is better
+            hopes = log_probs / gnmt_penalty(max_new_tokens, length_penalty)
             best, hope = scores.masked_fill(~ended, -torch.inf), hopes.masked_fill(ended, -torch.inf)
             if (best.amax(dim=1) >= hope.amax(dim=1)).all():
                 break
-    order = best.argsort(dim=1, descending=True, stable=True)  # (batch, beam)
+    order = scores.masked_fill(~ended, -torch.inf).argsort(dim=1, descending=True, stable=True)  # answers first
     log_probs, scores = log_probs.gather(1, order), scores.gather(1, order)
     answers = ids[(first_rows + order).flatten(), 1:].unflatten(0, order.shape)  # (batch, beam, tgt_len)
     return Hypotheses(answers.masked_fill(log_probs.isinf().unsqueeze(-1), config.pad_id), log_probs, scores)

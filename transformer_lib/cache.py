@@ -28,8 +28,7 @@ class KVCache:
     def __init__(self, max_len: int) -> None:
         self.max_len = max_len
         self.length = 0
-        self._keys: Tensor | None = None  # reserved at the first call, when shape and device are known
-        self._values: Tensor | None = None
+        self._held: Tensor | None = None  # reserved at the first call, when shape and device are known
 
     def update(self, attention: MultiHeadAttention, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Append the projections of the new positions; return those of all positions so far.
@@ -38,26 +37,25 @@ class KVCache:
             ValueError: if more than `max_len` positions would be held, or the batch is another one.
         """
         keys, values = attention.keys_values(key, value)  # (batch, heads, new, d_head)
-        have, new = (None if x is None else (x.size(0), x.size(1), x.size(3), x.dtype) for x in (self._keys, keys))
-        if have not in (None, new):
-            raise ValueError(
-                f"cache holds (batch, heads, d_head, dtype) = {have}, got {new}; begin a new cache for another batch"
-            )
         end = self.length + keys.size(2)
         if end > self.max_len:
             raise ValueError(f"cache of max_len={self.max_len} cannot hold {end} positions; make it longer")
-        if self._keys is None or self._values is None:
-            shape = (keys.size(0), keys.size(1), self.max_len, keys.size(3))
-            self._keys, self._values = keys.new_empty(shape), values.new_empty(shape)
-        self._keys[:, :, self.length : end] = keys
-        self._values[:, :, self.length : end] = values
+        if self._held is None:
+            self._held = keys.new_empty(2, *keys.shape[:2], self.max_len, keys.size(3))
+        have, new = ((x.size(-4), x.size(-3), x.size(-1), x.dtype) for x in (self._held, keys))
+        if have != new:
+            raise ValueError(
+                f"cache holds (batch, heads, d_head, dtype) = {have}, got {new}; begin a new cache for another batch"
+            )
+        self._held[0, :, :, self.length : end] = keys
+        self._held[1, :, :, self.length : end] = values
         self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        return self._held[0, :, :, :end], self._held[1, :, :, :end]
 
     def select(self, rows: Tensor) -> None:
         """Let row i hold from now on what row `rows[i]` held: a search goes on with the best of its sequences."""
-        if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys[rows], self._values[rows]
+        if self._held is not None:
+            self._held = self._held[:, rows]
 
 
 class MemoryCache:
@@ -93,12 +91,7 @@ class LayerCache:
 
 
 class DecoderCache:
-    """One `LayerCache` per decoder layer; knows how many positions have been decoded.
-
-    Args:
-        n_layers: layers of the decoder.
-        max_len: positions to reserve memory for.
-    """
+    """One `LayerCache` per decoder layer, with memory for `max_len` positions each."""
 
     def __init__(self, n_layers: int, max_len: int) -> None:
         self.layers = [LayerCache(KVCache(max_len)) for _ in range(n_layers)]

@@ -69,16 +69,14 @@ class TransformerConfig:
             raise ValueError(f"d_model ({self.d_model}) must be divisible by n_heads ({self.n_heads})")
         if self.d_model % 2 != 0:
             raise ValueError(f"sinusoidal encoding needs an even d_model, got {self.d_model}")
-        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+        if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {shown(self.activation)}")
         for name in ("norm_first", "tie_embeddings", "share_vocab"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {shown(getattr(self, name))}")
         if self.share_vocab and self.src_vocab_size != self.tgt_vocab_size:
-            raise ValueError(
-                "share_vocab needs src_vocab_size == tgt_vocab_size, "
-                f"got {self.src_vocab_size} and {self.tgt_vocab_size}"
-            )
+            found = f"{self.src_vocab_size} and {self.tgt_vocab_size}"
+            raise ValueError(f"share_vocab needs src_vocab_size == tgt_vocab_size, got {found}")
         specials = {"pad_id": self.pad_id, "bos_id": self.bos_id, "eos_id": self.eos_id}
         check_whole(0, **specials)
         for name, token_id in specials.items():

@@ -15,16 +15,9 @@ from transformer_lib.masks import Mask
 class DecoderLayer(nn.Module):
     """Look back (masked self-attention), look across (cross-attention), think it over (feed-forward).
 
+    Sizes and choices are those of `EncoderLayer`; both attentions have `n_heads` heads.
     Paper: section 3.1 and the right half of figure 1. Built in chapter 8.
     Counterpart: `torch.nn.TransformerDecoderLayer`.
-
-    Args:
-        d_model: width of the tokens.
-        n_heads: heads of both attentions; must divide `d_model`.
-        d_ff: inner width of the feed-forward network.
-        dropout: share dropped in training: attention weights, inner features, sublayer outputs.
-        norm_first: `True` for pre-norm, `False` for the paper's post-norm.
-        activation: the bend in the feed-forward network.
     """
 
     def __init__(
@@ -52,14 +45,9 @@ class DecoderLayer(nn.Module):
         memory_mask: Mask = None,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "batch tgt_len d_model"]:
-        """Return the target tokens, each changed by its past and by the source.
+        """Return the target tokens, each changed by its past and by the source, the encoder's output.
 
-        Args:
-            x: the target tokens.
-            memory: the encoder's output.
-            tgt_mask: who may look at whom in the target: the causal mask.
-            memory_mask: which source tokens are real: the source's padding mask.
-            cache: keys and values of earlier steps; only used when generating.
+        The masks are the causal one, and the source's padding mask. A cache is only used when generating.
         """
         past, source = (None, None) if cache is None else (cache.self_attn, cache.cross_attn)
         x = self.self_attn_residual(x, lambda x: self.self_attn(x, x, x, tgt_mask, past))
@@ -68,12 +56,9 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of decoder layers, with a last norm if (and only if) they are pre-norm.
+    """A stack of `n_layers` layers, each a `DecoderLayer`, with a last norm if (and only if) they are pre-norm.
 
     Paper: section 3.1, "Decoder". Built in chapter 8. Counterpart: `torch.nn.TransformerDecoder`.
-
-    Args:
-        n_layers: number of layers; the others are those of `DecoderLayer`.
     """
 
     def __init__(

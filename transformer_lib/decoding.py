@@ -24,15 +24,10 @@ def greedy_decode(
 ) -> Int[Tensor, "batch tgt_len"]:
     """Translate a batch, taking the likeliest token at every step.
 
-    A sentence ends with its first EOS; what follows is padding. The loop ends when all sentences
-    have ended, or at `max_new_tokens`. Padding and BOS are never chosen. Dropout is off, and the
-    model's mode is put back afterwards. Paper: section 6.1 decodes with a beam; this is a beam of one.
-
-    Args:
-        model: the `Transformer`.
-        src_ids: the sources, padded.
-        max_new_tokens: the longest answer, EOS included.
-        use_cache: keep keys and values from step to step; the answer is the same without, only slower.
+    A sentence ends with its first EOS; what follows is padding. The loop ends when all sentences have ended, or at
+    `max_new_tokens`, EOS included. Padding and BOS are never chosen. Dropout is off, and the model's mode is put back
+    afterwards. Without a cache for keys and values the answer is the same, only slower. Paper: section 6.1 decodes with
+    a beam; this is a beam of one.
 
     Returns:
         The answers without BOS, as wide as the longest.
@@ -70,14 +65,7 @@ def next_log_probs(
 ) -> Float[Tensor, "batch vocab"]:
     """Return the log-probability of every token to come next, as the model has it; padding and BOS never come.
 
-    Built in chapter 11.
-
-    Args:
-        model: the `Transformer`, in evaluation mode.
-        ids: the answers so far, beginning with BOS.
-        memory: the encoder's output.
-        memory_mask: which source tokens are real.
-        cache: from `model.new_cache`; holds all of `ids` but the last.
+    `ids` are the answers so far, beginning with BOS; a cache holds all of them but the last. Built in chapter 11.
 
     Raises:
         ValueError: if the model's weights are no longer numbers, or something does not fit the model.
@@ -114,15 +102,10 @@ def translate_ids(
     decode: Callable[..., Tensor] | None = None,
     **options: Any,
 ) -> list[list[int]]:
-    """Translate any number of sources; an answer ends with its EOS, if it came to one.
+    """Translate any number of sources, `batch_size` at once; an answer ends with its EOS, if it came to one.
 
-    Args:
-        model: the `Transformer`.
-        sources: token ids of each source.
-        max_new_tokens: the longest answer, EOS included.
-        batch_size: sources decoded at once.
-        decode: `sample_decode` or `beam_search`; `greedy_decode` by default.
-        options: what else `decode` takes, such as `beam_size=4`.
+    They are decoded by `greedy_decode`, or by the `decode` that is given: `sample_decode` or `beam_search`, with the
+    options that it takes, such as `beam_size=4`.
 
     Raises:
         ValueError: if a source is empty, or a setting does not fit.
@@ -148,12 +131,7 @@ def exact_match(
 ) -> float:
     """Return the share of sources whose translation equals the target token by token, EOS included.
 
-    Args:
-        model: the `Transformer`.
-        pairs: source ids and target ids (with BOS and EOS) of each sentence pair.
-        batch_size: sentences decoded at once.
-        decode: as in `translate_ids`.
-        options: as in `translate_ids`.
+    `pairs` are source ids and target ids (with BOS and EOS); the options are those of `translate_ids`.
 
     Raises:
         ValueError: if there are no pairs, one is empty, or a target is longer than the model can write.

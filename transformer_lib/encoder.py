@@ -42,23 +42,15 @@ class EncoderLayer(nn.Module):
         self.feed_forward_residual = SublayerConnection(d_model, dropout, norm_first)
 
     def forward(self, x: Float[Tensor, "batch seq d_model"], mask: Mask = None) -> Float[Tensor, "batch seq d_model"]:
-        """Return the tokens, each changed by what it saw.
-
-        Args:
-            x: the tokens.
-            mask: boolean, `True` = may attend, broadcasts to `(batch, heads, seq, seq)`.
-        """
+        """Return the tokens, each changed by what it saw; the mask broadcasts to `(batch, heads, seq, seq)`."""
         x = self.self_attn_residual(x, lambda x: self.self_attn(x, x, x, mask))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
 class Encoder(nn.Module):
-    """A stack of encoder layers, with a last norm if (and only if) they are pre-norm.
+    """A stack of `n_layers` layers, each an `EncoderLayer`, with a last norm if (and only if) they are pre-norm.
 
     Paper: section 3.1, "Encoder". Built in chapter 7. Counterpart: `torch.nn.TransformerEncoder`.
-
-    Args:
-        n_layers: number of layers; the others are those of `EncoderLayer`.
     """
 
     def __init__(

@@ -39,11 +39,8 @@ def layer_norm(
 class LayerNorm(nn.Module):
     """Layer normalisation over the last axis, with a learned stretch and shift.
 
+    `eps` is added to the variance, so that a constant token does not divide by zero.
     Counterpart: `torch.nn.LayerNorm`. Paper: section 3.1. Built in chapter 5.
-
-    Args:
-        d_model: width of the tokens.
-        eps: added to the variance, so that a constant token does not divide by zero.
     """
 
     def __init__(self, d_model: int, eps: float = 1e-5) -> None:
@@ -61,13 +58,8 @@ class SublayerConnection(nn.Module):
     """The residual connection and the norm around a sublayer: the one place that knows pre- from post-norm.
 
     Post-norm, the paper's `norm(x + sublayer(x))` (section 3.1), or pre-norm, `x + sublayer(norm(x))`,
-    which keeps an unbroken path from the first layer to the last. Dropout acts on the sublayer's
+    which keeps an unbroken path from the first layer to the last (`norm_first`). Dropout acts on the sublayer's
     output (section 5.4). Built in chapter 5.
-
-    Args:
-        d_model: width of the tokens.
-        dropout: share of the sublayer's output dropped in training.
-        norm_first: `True` for pre-norm, `False` for the paper's post-norm.
     """
 
     def __init__(self, d_model: int, dropout: float, norm_first: bool) -> None:
@@ -86,15 +78,10 @@ class SublayerConnection(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a bend between them, applied to every token on its own.
+    """Two linear maps with a bend, `activation`, between them, applied to every token on its own.
 
+    In between, where dropout acts, a token has the width `d_ff`; the paper takes `4 * d_model`, and ReLU for a bend.
     Paper: section 3.3, equation 2. Built in chapter 6.
-
-    Args:
-        d_model: width of the tokens, in and out.
-        d_ff: width in between; the paper takes `4 * d_model`.
-        dropout: share of the inner features dropped in training.
-        activation: the bend; the paper takes ReLU.
     """
 
     def __init__(
@@ -119,10 +106,6 @@ class TokenEmbedding(nn.Module):
     times `sqrt(d_model)` the features are of the size of the positional encoding, and the same
     matrix, unscaled, gives logits near zero when it also serves as the output layer
     (`tie_embeddings`). Paper: section 3.4. Built in chapter 6.
-
-    Args:
-        vocab_size: number of tokens.
-        d_model: width of a token.
     """
 
     def __init__(self, vocab_size: int, d_model: int) -> None:

@@ -7,38 +7,29 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from transformer_lib._checks import shown
+from transformer_lib._checks import check_share
 from transformer_lib._progress import progress
 from transformer_lib.data.batches import TokenBatches
 from transformer_lib.transformer import Transformer, evaluating
 
 
 def smoothed_targets(
-    targets: Int[Tensor, "*batch"], vocab_size: int, smoothing: float, pad_id: int
+    targets: Int[Tensor, "*batch"], vocab_size: int, smoothing: float, pad_id: int, dtype: torch.dtype | None = None
 ) -> Float[Tensor, "*batch vocab"]:
     """Return the distribution that the model is asked for at each position.
 
     The right token gets `1 - smoothing`; the rest is shared equally by all others except padding,
     `smoothing / (vocab_size - 2)` each, so that every row sums to one and padding gets nothing.
-    Where the target itself is padding the row is zero: nothing is asked there. Paper: section 5.4,
-    with 0.1; it does not say how the rest is shared. (The `label_smoothing` of torch gives a share
-    to padding and to the right token too.) Built in chapter 10.
-
-    Args:
-        targets: the tokens that came next.
-        vocab_size: number of tokens, the special ones included.
-        smoothing: share taken from the right token, from 0 to below 1.
-        pad_id: id of the padding token.
+    Where the target itself is padding the row is zero: nothing is asked there. Rows are of type `dtype`, by default
+    torch's own. Paper: section 5.4, with 0.1; it does not say how the rest is shared. (The `label_smoothing` of torch
+    gives a share to padding and to the right token too.) Built in chapter 10.
 
     Raises:
-        ValueError: if `smoothing` is not in range, or there is no other token to share it.
+        ValueError: if `smoothing` is not at least 0 and below 1.
     """
-    if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"smoothing must be at least 0 and below 1, got {shown(smoothing)}")
-    if vocab_size < 3:
-        raise ValueError(f"vocab_size must be at least 3 (padding, the target and another token), got {vocab_size}")
+    check_share(smoothing=smoothing)
     share = smoothing / (vocab_size - 2)
-    rows = torch.full((*targets.shape, vocab_size), share, device=targets.device)
+    rows = torch.full((*targets.shape, vocab_size), share, dtype=dtype, device=targets.device)
     rows = rows.scatter(-1, targets.unsqueeze(-1).long(), 1.0 - smoothing)
     rows[..., pad_id] = 0.0
     return rows.masked_fill((targets == pad_id).unsqueeze(-1), 0.0)
@@ -55,18 +46,11 @@ def token_loss(
 
     Sum and number come apart on purpose: divide the sum of all sums by the sum of all numbers. A mean of batch
     means would give the tokens of a short batch more weight. Logits of 16 bits are summed in float32, for a sum over
-    many tokens would lose its digits, or overflow. Paper: section 5.4. Built in chapter 10.
-
-    Args:
-        logits: scores of every token at every position.
-        targets: the tokens that came next, `pad_id` after the end.
-        pad_id: id of the padding token; these positions do not count.
-        smoothing: see `smoothed_targets`.
+    many tokens would lose its digits, or overflow. Positions with the target `pad_id` do not count; `smoothing` is that
+    of `smoothed_targets`. Paper: section 5.4. Built in chapter 10. Counterpart: `torch.nn.functional.cross_entropy`.
 
     Raises:
         ValueError: if the shapes do not fit together.
-
-    See also `torch.nn.functional.cross_entropy`, which computes it.
     """
     if logits.shape[:-1] != targets.shape:
         raise ValueError(
@@ -78,7 +62,7 @@ def token_loss(
     if smoothing == 0.0:  # the same number as with the distribution, without building it
         total = F.cross_entropy(flat, wanted, ignore_index=pad_id, reduction="sum")
     else:
-        rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id).to(flat.dtype)
+        rows = smoothed_targets(wanted, logits.size(-1), smoothing, pad_id, flat.dtype)
         total = F.cross_entropy(flat, rows, reduction="sum")
     return total, (targets != pad_id).sum()
 
@@ -91,13 +75,9 @@ def batch_loss(
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
     """Return the `token_loss` of a batch; a model that knows a shorter way to it, `model.loss`, takes that.
 
-    Args:
-        model: a `Transformer`.
-        src_ids: the sources.
-        tgt_ids: the targets, from BOS to EOS.
-        smoothing: see `smoothed_targets`.
+    Not if it is compiled, by `torch.compile(model)` or `model.compile()`: that compiles only what `model(...)` does.
     """
-    if hasattr(model, "loss"):
+    if hasattr(type(model), "loss") and model._compiled_call_impl is None:
         return model.loss(src_ids, tgt_ids, smoothing)
     logits = model(src_ids, tgt_ids[:, :-1])  # (batch, tgt_len, vocab)
     return token_loss(logits, tgt_ids[:, 1:], pad_id=model.config.pad_id, smoothing=smoothing)  # type: ignore[arg-type]
@@ -114,8 +94,7 @@ class Evaluation(NamedTuple):
 def evaluate(model: Transformer, batches: TokenBatches) -> Evaluation:
     """Return loss and accuracy per real token, teacher-forced, over all pairs.
 
-    The right past is always given, so this says little about what the model writes by itself: look at
-    `transformer_lib.decoding.exact_match` beside it.
+    This says little about what the model writes by itself: look at `transformer_lib.decoding.exact_match` beside it.
 
     Raises:
         ValueError: if the pairs are padded with another token than the model's.

@@ -19,15 +19,8 @@ Mask = Bool[Tensor, "..."] | Any  # what an attention takes; the layers around i
 def padding_mask(ids: Int[Tensor, "batch seq"], pad_id: int) -> Bool[Tensor, "batch 1 1 seq"]:
     """Allow every query to attend to the real tokens and to none of the padding.
 
-    The mask speaks about keys only: a query that stands on padding is left alone, because its
-    output is never used. Paper: not mentioned there; every batched implementation needs it.
-
-    Args:
-        ids: token ids, `pad_id` after the end of each sequence.
-        pad_id: the id that marks padding.
-
-    Returns:
-        `True` where the key is a real token.
+    The mask speaks about keys only, `True` where one is a real token: a query that stands on padding is left alone,
+    because its output is never used. Paper: not mentioned there; every batched implementation needs it.
 
     Raises:
         ValueError: if `ids` is not of shape (batch, seq).
@@ -41,14 +34,9 @@ def causal_mask(
 ) -> Bool[Tensor, "q_len kv_len"]:
     """Allow each query to attend to its own position and to earlier ones.
 
-    Aligned bottom-right: the last query sees every key. With `kv_len > q_len` the first
+    Aligned bottom-right: the last query sees every key. With `kv_len > q_len` (by default they are equal) the first
     `kv_len - q_len` keys are the past, already in a cache. (The `is_causal=True` of torch's
     kernel is aligned top-left and would hide that past.) Paper: section 3.2.3.
-
-    Args:
-        q_len: number of queries.
-        kv_len: number of keys, `q_len` if not given.
-        device: where the mask is created.
 
     Raises:
         ValueError: if there are fewer keys than queries.

@@ -33,11 +33,6 @@ class PositionalEncoding(nn.Module):
     The table is no weight and stands in no state dict. A model that was made on the meta device, without memory, fills
     it in as soon as it gets some, by `to_empty` or `load_state_dict(..., assign=True)`.
     Paper: section 3.5, with dropout on the sum as in section 5.4. Built in chapter 4.
-
-    Args:
-        d_model: width of the tokens; must be even.
-        max_len: the longest sequence that can be encoded.
-        dropout: share of features dropped in training.
     """
 
     encoding: Tensor

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from transformer_lib._checks import check_number, check_whole, shown
+from transformer_lib._checks import check_number, check_whole
 from transformer_lib.decoding import check_room, next_log_probs
 from transformer_lib.transformer import Transformer, evaluating
 
@@ -30,8 +30,8 @@ def keep_top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor,
     Raises:
         ValueError: if `p` is not above 0 and at most 1.
     """
-    if not isinstance(p, int | float) or not 0.0 < p <= 1.0:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {shown(p)}")
+    if not 0.0 < p <= 1.0:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {p}")
     probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)  # (*batch, vocab)
     before = probs.cumsum(dim=-1) - probs  # what the likelier ones sum to
     dropped = torch.empty_like(before, dtype=torch.bool).scatter(-1, order, before >= p)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer_lib import _files
-from transformer_lib._checks import check_number, check_share, check_whole, shown
-from transformer_lib._files import named
+from transformer_lib._checks import check_share, check_whole, shown
 from transformer_lib._progress import progress
 from transformer_lib.data.batches import Batch, TokenBatches
 from transformer_lib.loss import batch_loss, check_padding
@@ -67,17 +66,11 @@ class Trainer:
         self.model, self.batches, self.rate = model, batches, rate
         self.smoothing, self.clip, self.accumulate, self.precision = smoothing, clip, accumulate, precision
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.rate_at(1), betas=betas, eps=1e-9, weight_decay=weight_decay, fused=True
+            model.parameters(), lr=float(self.rate(1)), betas=betas, eps=1e-9, weight_decay=weight_decay, fused=True
         )
         self.step, self.epoch, self.position = 0, 0, 0  # steps made, and batches of this epoch already read
         self.history: list[Record] = []
         self._order = batches.epoch(0)
-
-    def rate_at(self, step: int) -> float:
-        """Return the learning rate of a step, once it is known to be one."""
-        rate = float(self.rate(step))
-        check_number(**{f"rate({step})": rate}, zero=True)
-        return rate
 
     def next_window(self) -> list[Batch]:
         """Return the batches of the next step, and move on; a window never spans two epochs."""
@@ -90,7 +83,7 @@ class Trainer:
 
     def train_step(self) -> Tensor:
         """Make one step; return its loss per token."""
-        config, rate = self.model.config, self.rate_at(self.step + 1)
+        config, rate = self.model.config, float(self.rate(self.step + 1))
         window = self.next_window()
         counts = [(batch.tgt_ids[:, 1:] != config.pad_id).sum() for batch in window]
         number = self.mean_over_processes(torch.stack(counts).sum())
@@ -149,16 +142,17 @@ class Trainer:
             _files.check_target(path)
         self.model.train()
         losses: list[Tensor] = []
-        with progress(what="training", total=steps, done=self.step, delay=0.0, show=show) as bar:
+        with progress(what="training", total=steps, initial=self.step, delay=0.0, show=show) as bar:
             while self.step < steps:
                 losses.append(self.train_step())
                 bar.update()
                 if self.step % every and self.step < steps:
                     continue
-                record = {"step": self.step, "rate": self.rate_at(self.step), "loss": torch.stack(losses).mean().item()}
+                rate, loss = self.optimizer.param_groups[0]["lr"], torch.stack(losses).mean().item()
+                record = {"step": self.step, "rate": rate, "loss": loss}
                 losses.clear()
-                if not math.isfinite(record["loss"]):
-                    raise ValueError(f"the loss is {record['loss']} at step {self.step}; lower the learning rate")
+                if not math.isfinite(loss):
+                    raise ValueError(f"the loss is {loss} at step {self.step}; lower the learning rate")
                 for name, value in ((callback(self) if callback else None) or {}).items():
                     record[name] = value.item() if hasattr(value, "item") else value  # of numpy or torch
                 self.model.train()
@@ -172,9 +166,8 @@ class Trainer:
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint to resume from: everything that the next step depends on."""
-        tensors = {f"weights.{name}": weight for name, weight in _files.plain_weights(self.model).items()}
-        tensors |= {f"optimizer.{name}": memory for name, memory in _files.memories(self.optimizer).items()}
-        tensors |= {f"random.{i}": state for i, state in enumerate(random_state())}
+        weights = _files.plain_weights(self.model)
+        tensors = _files.of_training(weights, self.optimizer.state_dict(), random_state())
         _files.write(path, "training", tensors, self.progress_made())
 
     def resume(self, path: str | Path) -> None:
@@ -187,10 +180,10 @@ class Trainer:
         """
         tensors, about = _files.read(path, "training")
         self.check_setting(path, about["setting"])
-        _files.load_plain_weights(self.model, named(tensors, "weights."))
-        _files.load_memories(self.optimizer, named(tensors, "optimizer."))
+        _files.load_plain_weights(self.model, _files.named(tensors, "weights."))
+        _files.load_memories(self.optimizer, _files.named(tensors, "optimizer."))
         self.go_to(about)
-        set_random_state([tensors[f"random.{i}"] for i in range(len(named(tensors, "random.")))])
+        set_random_state([tensors[f"random.{i}"] for i in range(len(_files.named(tensors, "random.")))])
 
     def progress_made(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: the place in the data, the setting, and the history."""

@@ -25,9 +25,6 @@ class Transformer(nn.Module):
 
     Paper: section 3 and figure 1. Built in chapter 9. Counterpart: `torch.nn.Transformer`, which
     leaves embeddings, positions, masks and the output layer to you.
-
-    Args:
-        config: sizes and choices.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -66,13 +63,8 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch tgt_len vocab"]:
         """Return, at every target position, the logits of the token that comes next.
 
-        The target needs no padding mask: its padding comes last, and no real query looks ahead.
-
-        Args:
-            tgt_ids: the target so far, beginning with `bos_id`; with a cache, only its new tokens.
-            memory: the encoder's output.
-            memory_mask: which source tokens are real.
-            cache: from `new_cache`; grows with every call.
+        The target begins with `bos_id`; with a cache, from `new_cache`, which grows with every call, it is only the new
+        tokens. It needs no padding mask: its padding comes last, and no real query looks ahead.
         """
         check_ids("tgt_ids", tgt_ids)
         if memory.size(0) != tgt_ids.size(0):
@@ -81,8 +73,6 @@ class Transformer(nn.Module):
             )
         # Before anything is put into the cache, which a call that fails half-way would spoil.
         check_mask(memory_mask, (memory.size(0), self.config.n_heads, tgt_ids.size(1), memory.size(1)))
-        if cache is not None and not isinstance(cache, DecoderCache):
-            raise ValueError(f"cache must be a DecoderCache, got {type(cache).__name__}; begin with model.new_cache()")
         offset = 0 if cache is None else cache.length
         tgt_len = tgt_ids.size(1)
         tgt_mask = causal_mask(tgt_len, offset + tgt_len, device=tgt_ids.device)
@@ -116,9 +106,7 @@ class Transformer(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "Transformer":
-        """Read a model written by `save`: onto the CPU, in torch's default type, in evaluation mode.
-
-        Never runs code from the file.
+        """Read a model written by `save`, without running code: onto the CPU, in torch's default type, to evaluate.
 
         Raises:
             FileNotFoundError: if there is no such file.

@@ -10,6 +10,7 @@ from repository import public_url
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,29 @@ def links_of_the_map(app: Sphinx, doctree: nodes.document, docname: str) -> None
             raw.children = [nodes.Text(re.sub(r'href="(\w+)\.html"', chapter, svg))]
 
 
+def terms(app: Sphinx) -> dict[str, str]:
+    """The anchors of the glossary, by term in lower case."""
+    glossary = (Path(app.srcdir) / "chapters" / "glossary.md").read_text(encoding="utf-8")
+    return {term.lower(): f"term-{nodes.make_id(term)}" for term in re.findall(r"^(\S.*)\n: ", glossary, re.MULTILINE)}
+
+
+def terms_have_anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """Give each term of the glossary a place that a link can lead to."""
+    if app.env.docname == "chapters/glossary":
+        for term in doctree.findall(nodes.term):
+            term["ids"].append(terms(app)[term.astext().lower()])
+
+
+def terms_lead_to_the_glossary(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """A term of the glossary that a chapter sets in bold, also in the plural, is a link to its entry."""
+    anchors = terms(app) if app.env.doc2path(docname).endswith(".ipynb") else {}
+    for bold in list(doctree.findall(nodes.strong)):
+        word = bold.astext().lower()
+        anchor = anchors.get(word) or anchors.get(word.removesuffix("s"))
+        if anchor and not isinstance(bold.parent, nodes.reference | nodes.title):
+            bold.replace_self(make_refnode(app.builder, docname, "chapters/glossary", anchor, bold.deepcopy()))
+
+
 def single_page_at_the_root(app: Sphinx, exception: Exception | None) -> None:
     """Move the page of singlehtml: Sphinx writes it where the first document lies, but links as if from the root."""
     page = Path(app.outdir) / f"{app.config.root_doc}.html"
@@ -73,7 +97,9 @@ def only_used_icons(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", use_public_url, priority=100)
     app.connect("builder-inited", figures_wait)
+    app.connect("doctree-read", terms_have_anchors)
     app.connect("doctree-resolved", links_of_the_map)
+    app.connect("doctree-resolved", terms_lead_to_the_glossary)
     app.connect("build-finished", single_page_at_the_root)
     app.connect("build-finished", only_used_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

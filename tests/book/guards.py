@@ -189,6 +189,73 @@ def uncompared_cells_are_few_and_asserted(chapter):
             yield f"say it with a tag, not a comment: {cell.source[:60]!r}"
 
 
+ABOUT = re.compile(r"≈ *[-−+]?\d")  # tools/sanitize.cfg takes such a number out of the comparison
+DRAWN = {"hide-input", "hide-cell"}
+FOLDED = {"hide-output", "hide-cell"}
+
+
+def printed(cell) -> str:
+    """The text that a cell printed."""
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+@guard
+def rounded_numbers_are_held(chapter):
+    """A number that is not compared, for machines round it differently, is held by an assertion in its own cell."""
+    for cell in chapter.code:
+        if ABOUT.search(printed(cell)) and not re.search(r"^\s*assert\b|assert_close", cell.source, re.MULTILINE):
+            yield f"prints ≈ and asserts nothing: {cell.source[:60]!r}"
+
+
+@guard
+def lines_are_short(chapter):
+    """Code can be read on a page, and beside one."""
+    for cell in chapter.code[1:]:
+        for line in cell.source.splitlines():
+            if len(line) > 79:
+                yield f"{len(line)} characters: {line[:60]!r}"
+
+
+@guard
+def numbers_are_shown(chapter):
+    """A reader sees what was measured: two lines in a chapter may end in True or False."""
+    lines = [line for cell in chapter.code for line in printed(cell).splitlines()]
+    if len(verdicts := [line for line in lines if re.search(r"\b(True|False)\W*$", line)]) > 2:
+        yield f"{len(verdicts)} lines end in True or False: {verdicts}"
+
+
+@guard
+def predictions_are_folded(chapter):
+    """What a reader is asked to predict stays folded: the output below the question, and the answer below that."""
+    asked = False
+    for cell in chapter.notebook.cells:
+        if cell.cell_type == "code":
+            if asked and cell.outputs and not tags(cell) & FOLDED:
+                yield f"the answer stands in plain sight: {cell.source[:60]!r}"
+        else:
+            if asked and "<details><summary>Answer" not in cell.source and "**Predict" in cell.source:
+                yield f"no answer before the next question: {cell.source[:60]!r}"
+            if "<details><summary>Answer" in cell.source:
+                asked = False
+            asked = asked or "**Predict" in cell.source.rpartition("</details>")[2]
+    if asked:
+        yield "the last prediction has no answer"
+
+
+@guard
+def checks_and_drawing_are_folded(chapter):
+    """The reading line is story, formula, code, number, figure."""
+    for cell in chapter.code[1:]:
+        drawn = any("image/png" in output.get("data", {}) for output in cell.outputs)
+        if drawn and not tags(cell) & DRAWN:
+            yield f"drawing code in sight: {cell.source[:60]!r}"
+        if cell.source.startswith(("# Check: ", "# Aside: ")) != ("hide-cell" in tags(cell)):
+            yield f"folded cells begin with '# Check: ' or '# Aside: ', and no others: {cell.source[:60]!r}"
+        body = ast.parse(re.sub(r"^\s*[%!].*", "", cell.source, flags=re.MULTILINE)).body
+        if body and all(isinstance(node, ast.Assert) for node in body) and "hide-cell" not in tags(cell):
+            yield f"only asserts: {cell.source[:60]!r}"
+
+
 @guard
 def begins_with_a_question(chapter):
     """Title, then a paragraph that asks what the chapter answers, then what it costs."""
@@ -204,7 +271,12 @@ def begins_with_a_question(chapter):
 
 @guard
 def has_the_common_sections(chapter):
-    """Each chapter breaks something and proves something; it ends with what was learned and where to go on."""
+    """Each chapter breaks something and proves something; it ends with what was learned and where to go on.
+
+    Chapter 0 builds nothing: it is the whole, seen once.
+    """
+    if short_name(chapter.path) == "00":
+        return
     headings = [line for text in chapter.text for line in text.splitlines() if line.startswith("## ")]
     if not set(SECTIONS) <= set(headings) or headings[-2:] != SECTIONS[-2:]:
         yield f"sections are {headings}; all of {SECTIONS} must be there, the last two last"

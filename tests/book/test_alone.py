@@ -66,22 +66,6 @@ def installed(dist, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def told(installed, tmp_path_factory):
-    """What the setup cell prints with the package installed, in a clone, and with nothing installed."""
-    elsewhere = str(tmp_path_factory.mktemp("elsewhere"))
-    cases = {
-        "installed": (elsewhere, str(installed)),
-        "in a clone": (str(ROOT / "chapters"), ""),
-        "nothing installed": (elsewhere, ""),
-    }
-    command = [sys.executable, "-c", RUN, setup_cell(CHAPTER), str(installed), str(ROOT)]
-    command.append(json.dumps(list(cases.values())))
-    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return dict(zip(cases, json.loads(run.stdout), strict=True))
-
-
 def test_wheel_is_whole_alone_and_small(dist, installed):
     def files(folder):
         found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -116,20 +100,17 @@ def test_the_command_answers_from_the_wheel_alone(installed, tmp_path, question,
     assert run.stdout == f"{answer}\n", run.stderr
 
 
-def test_installed(installed, told):
-    assert told["installed"] == [str(installed / "transformer_lib" / "__init__.py")]
-
-
-def test_in_a_clone(told):
-    assert told["in a clone"] == [str(ROOT / "transformer_lib" / "__init__.py")]
-
-
-def test_nothing_installed(installed, told):
-    pip, found = told["nothing installed"]
-    assert pip.startswith("pip install -q --no-deps")
-    assert f'"git+{declared_url()}"' in pip
+def test_the_setup_cell_finds_the_library_or_installs_it_but_never_torch(installed, tmp_path):
+    """With the package installed, in a clone, and with nothing installed."""
+    cases = [(str(tmp_path), str(installed)), (str(ROOT / "chapters"), ""), (str(tmp_path), "")]
+    command = [sys.executable, "-c", RUN, setup_cell(CHAPTER), str(installed), str(ROOT), json.dumps(cases)]
+    run = subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    package, clone, (pip, after) = json.loads(run.stdout)
+    assert package == [after] == [str(installed / "transformer_lib" / "__init__.py")]
+    assert clone == [str(ROOT / "transformer_lib" / "__init__.py")]
+    assert pip.startswith("pip install -q --no-deps") and f'"git+{declared_url()}"' in pip
     assert "torch" not in pip.replace(declared_url(), "")
-    assert found == str(installed / "transformer_lib" / "__init__.py")
 
 
 def below(version):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import ablation, distributed, memory, runs, translation
+from benchmarks import ablation, combination, distributed, memory, runs, translation
 from benchmarks.systems import (
     TINY,
     Fast,
@@ -22,10 +22,12 @@ from benchmarks.systems import (
     train_step,
     uniform_lengths,
 )
+from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
 from transformer_lib.data.vocabulary import EOS_ID, PAD_ID
 from transformer_lib.loss import batch_loss
 from transformer_lib.notebook import results
+from transformer_lib.transformer import Transformer
 
 SYSTEMS = available()
 named = pytest.mark.parametrize("kind", SYSTEMS, ids=lambda kind: kind.name)
@@ -182,7 +184,7 @@ class Few:
 
     vocab_sizes = 35, 35
     split = type("Split", (), {"dev": [], "test": []})
-    pairs = numbers.encode_pairs(numbers.number_pairs(30, seed=1))
+    pairs = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(30, seed=1)))
 
     def train_pairs(self):
         return self.pairs
@@ -246,3 +248,26 @@ def test_a_compiled_step_is_compiled(without_shape_checks):
     assert not calls
     assert [quick.train_step().item() for _ in range(2)] == pytest.approx(losses, rel=1e-4)
     assert len(calls) >= 2
+
+
+def test_a_model_without_a_part_is_that_of_chapter_9_and_as_large_again_when_widened():
+    config = TransformerConfig(src_vocab_size=33, tgt_vocab_size=35, **combination.Numbers.model)
+    whole = combination.parameters(Transformer(config))
+    for part in combination.PARTS:
+        smaller = combination.parameters(combination.model_without(config, part))
+        wider = combination.widened(config, part)
+        assert (smaller < whole) == (part not in combination.KEPT_SIZE)
+        assert combination.parameters(combination.model_without(wider, part)) == pytest.approx(whole, rel=0.06)
+        assert (wider == config) == (part in (*combination.KEPT_SIZE, "norms"))  # of which there are few
+
+
+def test_a_training_without_a_part_is_measured_both_ways(monkeypatch):
+    monkeypatch.setattr(combination.Numbers, "training", combination.Numbers.training | {"steps": 10})
+    job = {"task": "numbers", "part": "encoder", "layers": 2, "norm_first": False, "given_back": True, "seed": 0}
+    row = combination.run(job)
+    assert job.items() <= row.items()
+    assert (row["d_model"], row["steps"], row["right"]) == (40, 10, 0.0)
+    assert 0.0 < row["forced_accuracy"] < 0.9
+    measured = results.read("combination")["rows"]
+    jobs = [job for seed in range(5) for job in (*combination.main_jobs(seed), *combination.depth_jobs(seed))]
+    assert all(any(job.items() <= row.items() for row in measured) for job in jobs if job["task"] == "numbers")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from repo import move, spellings, text_files
-from repository import ROOT, declared_url, public_url
+from repository import ROOT, declared_url
 
 LIBRARY = ROOT / "transformer_lib"
 MAP = (LIBRARY / "README.md").read_text(encoding="utf-8")
@@ -108,23 +108,13 @@ def test_files_are_short():
 def test_the_library_is_small():
     open_rooms = sum(lines(LIBRARY / f"{room}.py" for room in OPEN).values())
     whole = sum(lines(LIBRARY.rglob("*.py")).values())
-    assert open_rooms <= 2000 and whole <= 6420  # on the way to 5,700: only ever lower this
+    assert open_rooms <= 1750 and whole <= 5811  # on the way to 5,700: only ever lower this
 
 
-def is_public(path):
-    """Tell whether a module defines something for its users; many an `__init__` only hands on."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    defined = [node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
-    hidden = any(part.startswith("_") for part in path.relative_to(LIBRARY).with_suffix("").parts if part != "__init__")
-    return not hidden and any(not name.startswith("_") for name in defined)
-
-
-def test_the_reference_shows_every_public_module_in_the_order_of_the_house():
+def test_the_reference_shows_the_library_in_the_order_of_the_house():
     page = (ROOT / "chapters" / "api.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^\.\. autoapimodule:: transformer_lib\.(\S+)", page, re.MULTILINE)
-    paths = (path.relative_to(LIBRARY).with_suffix("") for path in LIBRARY.rglob("*.py") if is_public(path))
-    assert sorted(shown) == sorted(".".join(part for part in path.parts if part != "__init__") for path in paths)
-    assert list(dict.fromkeys(name.split(".")[0] for name in shown)) == [*OPEN, *WINGS]
+    shown = re.findall(r"^\.\. autoapimodule:: transformer_lib\.(\w+)", page, re.MULTILINE)
+    assert list(dict.fromkeys(shown)) == [*OPEN, *WINGS]
 
 
 def drawn(tree):
@@ -148,7 +138,7 @@ def test_the_tree_in_the_readme_is_the_house():
     assert folders <= set(paths)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "transformer_lib/README.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "transformer_lib/README.md"])
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)\)", (ROOT / page).read_text(encoding="utf-8"))
     near = [link for link in links if not link.startswith("http")]
@@ -164,12 +154,6 @@ PRIVATE = {
 
 def private_things(text):
     return [f"{kind}: {found[0]}" for kind, pattern in PRIVATE.items() if (found := re.search(pattern, text))]
-
-
-@pytest.mark.parametrize("path", text_files(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_nothing_private(path):
-    if path != Path(__file__) and "tests" not in path.parts:
-        assert private_things(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("text", ["open('/home/me/x')", "ghp_" + "a" * 36, "http://192.168.1.7/simple"])
@@ -203,8 +187,10 @@ def other_owners(text):
 
 
 @pytest.mark.parametrize("path", text_files(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_one_address(path):
-    assert not other_owners(path.read_text(encoding="utf-8"))
+def test_one_address_and_nothing_private(path):
+    text = path.read_text(encoding="utf-8")
+    assert not other_owners(text)
+    assert "tests" in path.parts or private_things(text) == []
 
 
 def test_another_address_is_seen():
@@ -251,11 +237,3 @@ def test_address_can_be_moved(tmp_path):
     assert move(tmp_path, new, old)
     for name in names:
         assert (tmp_path / Path(name).name).read_text(encoding="utf-8") == (ROOT / name).read_text(encoding="utf-8")
-
-
-def test_site_follows_the_fork(monkeypatch):
-    monkeypatch.setenv("GITHUB_REPOSITORY", "somebody/a-fork")
-    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
-    assert public_url() == "https://github.com/somebody/a-fork"
-    monkeypatch.delenv("GITHUB_REPOSITORY")
-    assert public_url().startswith("https://github.com/")

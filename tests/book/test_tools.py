@@ -33,6 +33,22 @@ def test_normal_form():
     assert "version" not in LANGUAGE
 
 
+@pytest.mark.parametrize(
+    ("source", "tag", "jupyter", "title"),
+    [
+        ("f()", "hide-input", {"source_hidden": True}, None),
+        ("f()", "hide-output", {"outputs_hidden": True}, None),
+        ("# Check: equal\nf()", "hide-cell", {"source_hidden": True, "outputs_hidden": True}, "Check: equal"),
+        ("f()", "build", None, None),
+    ],
+)
+def test_what_the_page_folds_jupyterlab_folds(source, tag, jupyter, title):
+    cell = new_code_cell(source, metadata={"tags": [tag], "mystnb": {"code_prompt_show": "what it was called before"}})
+    normalise(new_notebook(cells=[cell]))
+    assert cell.metadata.get("jupyter") == jupyter
+    assert cell.metadata["mystnb"].get("code_prompt_show") == title
+
+
 @pytest.mark.parametrize(("source", "written"), [("print(1)", True), ("1 / 0", False)])
 def test_only_a_whole_run_is_written(tmp_path, source, written):
     path = tmp_path / "01_x.ipynb"

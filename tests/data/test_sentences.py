@@ -36,29 +36,8 @@ def test_the_extract_as_it_was_made(german):
     assert len(turkish) == 46_955
     assert all(all(sentence) for sentence in [*german, *turkish])
     assert TARGET == s.EXTRACT
-
-
-def test_a_file_that_was_changed(tmp_path, monkeypatch):
-    path = tmp_path / "extract.xz"
-    with pytest.raises(ValueError, match="language must be one of german, turkish, got 'klingon'"):
-        s.read_sentences("klingon")
-    with pytest.raises(FileNotFoundError):
-        s.read_sentences(path=path)
-    data = b"a\tOn\tAn\t\nb\tLamp\tLampe\tLamba\n"
-    path.write_bytes(lzma.compress(data))
-    with pytest.raises(ValueError, match="holds other sentences than the book was written with; fetch it again"):
-        s.read_sentences(path=path)
-    monkeypatch.setattr(s, "SHA256", hashlib.sha256(data).hexdigest())
-    for preset in (0, 9):  # packed in whatever way: the same sentences
-        path.write_bytes(lzma.compress(data, preset=preset))
-        assert s.read_sentences(path=path) == [("a", "On", "An"), ("b", "Lamp", "Lampe")]
-        assert s.read_sentences("turkish", path) == [("b", "Lamp", "Lamba")]
-    path.write_bytes(lzma.compress(data.replace(b"Lampe", b"Licht")))
-    with pytest.raises(ValueError, match="holds other sentences than the book was written with; fetch it again"):
-        s.read_sentences(path=path)
-    path.write_bytes(lzma.compress(data)[:-9])
-    with pytest.raises(ValueError, match=r"is damaged: .*; fetch it again"):
-        s.read_sentences(path=path)
+    sha256 = hashlib.sha256(lzma.decompress(TARGET.read_bytes()))  # of the text, in whatever way it is packed
+    assert sha256.hexdigest() == "92b4d172191a054e1da3b6a3349aca87785b126560224cceef824af391557641"
 
 
 def test_a_wheel_becomes_lines(tmp_path):
@@ -105,7 +84,7 @@ def test_bare_texts():
 
 
 @pytest.mark.parametrize("split", [s.split_by_integration, s.split_at_random])
-@pytest.mark.parametrize("language", s.LANGUAGES)
+@pytest.mark.parametrize("language", s.COLUMNS)
 def test_parts_share_nothing(split, language):
     parts = split(read(language))
     seen = [{s.bare(sentence.english) for sentence in part} for part in parts]
@@ -166,25 +145,15 @@ def test_the_same_texts_give_the_same_pieces(german):
 
 def test_pieces_kept_in_a_file(subwords, tmp_path):
     path = tmp_path / "subwords.json"
-    with pytest.raises(FileNotFoundError, match="there are no subwords at"):
-        Subwords.load(path)
     path.write_text(subwords.to_json(), encoding="utf-8")
     assert Subwords.load(path).to_json() == subwords.to_json()
-    path.write_text(subwords.to_json()[:-30], encoding="utf-8")
-    with pytest.raises(ValueError, match="holds no subwords"):
-        Subwords.load(path)
-    path.write_text(subwords.to_json().replace("<bos>", "<s>"), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"holds no subwords: 'the tokenizer must begin with <pad>"):
-        Subwords.load(path)
 
 
-def test_what_subwords_refuse(subwords):
+def test_what_subwords_refuse():
     with pytest.raises(ValueError, match=r"size \(5\) must have room for the 4 different signs of the texts"):
         Subwords.train(["abc"], 5)
     with pytest.raises(ValueError, match="tokens must be a list of texts"):
         Subwords.train("abc", 50)
-    with pytest.raises(ValueError, match=r"token id 900 is outside the vocabulary of 900 pieces \(0 to 899\)"):
-        subwords.decode([4, 900])
 
 
 def test_pairs(subwords):
@@ -204,7 +173,7 @@ def test_scores():
     bleu, chrf = s.score(["Die Lampe ist heute an.", "Das Licht ist an."], pair)
     assert 0.5 < bleu < 0.95
     assert 0.8 < chrf < 1.0
-    message = r"score needs one answer for each of at least one sentence, got \d for \d"
+    message = r"score needs an answer for each sentence, got \d for \d"
     for answers, part in (([], []), (["x"], pair)):
         with pytest.raises(ValueError, match=message):
             s.score(answers, part)

@@ -23,7 +23,7 @@ from transformer_lib.transformer import Transformer
 
 KINDS = ("ddp", "fsdp")
 STEPS = 5
-PAIRS = numbers.encode_pairs(numbers.number_pairs(120, seed=1))
+PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
 RAGGED = {"batch_tokens": 19, "smoothing": 0.1}  # some batches are of one sentence: fewer than there are processes
 CASES = {
     "plain": {},
@@ -120,7 +120,7 @@ def commands(folder):
 def everything(folder):
     """What each of the two processes does."""
     torch.set_num_threads(1)
-    with processes(minutes=10):
+    with processes():
         found = {parallel: work(parallel, folder) for parallel in KINDS}
         everybodys = [None] * dist.get_world_size()
         dist.all_gather_object(everybodys, found)

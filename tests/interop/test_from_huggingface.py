@@ -4,8 +4,8 @@ Random weights redrawn with standard deviation 0.2, tiny sizes, nothing download
 `transformers` are in this file, since the import alone takes many seconds.
 """
 
-import copy
 import json
+import pickle
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,37 +156,29 @@ all_models = pytest.mark.parametrize("name", MODELS)
 # Equal, from memory and from files
 
 
-def write_safetensors(theirs: nn.Module, folder: Path) -> None:
-    theirs.save_pretrained(folder)
-    assert (folder / "model.safetensors").is_file()
-
-
-def write_shards(theirs: nn.Module, folder: Path) -> None:
-    theirs.save_pretrained(folder, max_shard_size="20KB")
-    assert not (folder / "model.safetensors").exists() and len(list(folder.glob("*.safetensors"))) > 2
-
-
-def write_bin(theirs: nn.Module, folder: Path) -> None:
-    theirs.config.save_pretrained(folder)
-    torch.save(theirs.state_dict(), folder / "pytorch_model.bin")
-
-
-def write_bin_shards(theirs: nn.Module, folder: Path) -> None:
-    theirs.config.save_pretrained(folder)
-    state = list(theirs.state_dict().items())
-    for i in range(2):
-        torch.save(dict(state[i::2]), folder / f"pytorch_model-0000{1 + i}-of-00002.bin")
+def write(theirs: nn.Module, folder: Path, kind: str = "safetensors") -> None:
+    """Write a model as the reference library does, or as it once did."""
+    theirs.save_pretrained(folder, max_shard_size="20KB" if kind == "safetensors shards" else "1GB")
+    if kind.startswith("bin"):
+        (folder / "model.safetensors").unlink()
+        state = list(theirs.state_dict().items())
+        files = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+        files = files if kind == "bin shards" else ["pytorch_model.bin"]
+        for i, file in enumerate(files):
+            torch.save(dict(state[i :: len(files)]), folder / file)
+    assert len(list(folder.glob("*.safetensors"))) in {"safetensors": [1], "safetensors shards": range(3, 99)}.get(
+        kind, [0]
+    )
 
 
 @in_float64()
 @all_models
-@pytest.mark.parametrize("write", [write_safetensors, write_shards, write_bin, write_bin_shards])
-def test_files(hf, tmp_path: Path, name: str, write) -> None:
+@pytest.mark.parametrize("kind", ["safetensors", "safetensors shards", "bin", "bin shards"])
+def test_files(hf, tmp_path: Path, name: str, kind: str) -> None:
     new, convert, check = MODELS[name]
     theirs = new(hf)
-    write(theirs, tmp_path)
-    check(theirs, convert(tmp_path))
-    check(theirs, convert(str(tmp_path)))
+    write(theirs, tmp_path, kind)
+    check(theirs, convert(tmp_path if kind == "bin" else str(tmp_path)))
 
 
 @pytest.mark.no_cover
@@ -195,7 +187,7 @@ def test_files(hf, tmp_path: Path, name: str, write) -> None:
 @pytest.mark.parametrize("tie", [True, False], ids=["tied", "untied"])
 def test_marian(hf, tmp_path: Path, share: bool, tie: bool) -> None:
     theirs = new_marian(hf, share, tie)
-    write_safetensors(theirs, tmp_path)
+    write(theirs, tmp_path)
     for source in (theirs, tmp_path):
         ours = from_marian(source)
         check_marian(theirs, ours)
@@ -263,7 +255,7 @@ def test_settings_and_heads(hf, name: str, changes: dict) -> None:
 def test_bert_files_with_old_names(hf, tmp_path: Path) -> None:
     """The first files of BERT call the weights of a norm gamma and beta, and hold position_ids."""
     theirs = new_bert(hf)
-    write_bin(theirs, tmp_path)
+    write(theirs, tmp_path, "bin")
     state = dict(theirs.state_dict()) | {"bert.embeddings.position_ids": torch.arange(PLACES)}
     for ours, old in {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}.items():
         state = {name.replace(ours, old): x for name, x in state.items()}
@@ -275,7 +267,7 @@ def test_bert_files_with_old_names(hf, tmp_path: Path) -> None:
 def test_gpt2_files_with_the_causal_mask(hf, tmp_path: Path) -> None:
     """The first files of GPT-2 hold it, and leave the prefix out."""
     theirs = new_gpt2(hf)
-    write_bin(theirs, tmp_path)
+    write(theirs, tmp_path, "bin")
     state = dict(theirs.transformer.state_dict())
     for i in range(3):
         state[f"h.{i}.attn.bias"] = torch.ones(PLACES, PLACES).tril()[None, None]
@@ -288,7 +280,7 @@ def test_gpt2_files_with_the_causal_mask(hf, tmp_path: Path) -> None:
 def test_marian_files_of_older_versions(hf, tmp_path: Path) -> None:
     """They hold the tables of positions and every copy of the embedding, and leave newer settings out."""
     theirs = new_marian(hf)
-    write_bin(theirs, tmp_path)
+    write(theirs, tmp_path, "bin")
     config = json.loads((tmp_path / "config.json").read_text())
     for name in ("share_encoder_decoder_embeddings", "tie_word_embeddings", "decoder_vocab_size"):
         del config[name]
@@ -320,80 +312,50 @@ def test_half_precision_is_kept_to_the_bit(hf, tmp_path: Path, name: str, dtype:
     new, convert, _ = MODELS[name]
     theirs = new(hf)
     expected = [x.to(dtype) for x in values(convert(theirs))]
-    write_safetensors(theirs.to(dtype).train(), tmp_path)
+    write(theirs.to(dtype).train(), tmp_path)
     assert same(values(convert(theirs)), expected) and same(values(convert(tmp_path)), expected)
-
-
-def test_the_widest_type_of_a_mixed_source(hf) -> None:
-    theirs = new_marian(hf).to(torch.bfloat16)
-    theirs.final_logits_bias = theirs.final_logits_bias.float()
-    assert same(values(from_marian(theirs)), [x.float() for x in values(from_marian(theirs.to(torch.bfloat16)))])
 
 
 @in_float64()
 @all_models
 def test_copies_are_independent(hf, name: str) -> None:
-    """Of the source, and of what `deepcopy` makes of it and of ours."""
     new, convert, _ = MODELS[name]
     theirs = new(hf)
     ours = convert(theirs)
-    before, deep = values(ours), copy.deepcopy(ours)
-    assert same(before, values(convert(copy.deepcopy(theirs)))) and same(before, values(deep))
-    with torch.no_grad():
-        for module in (theirs, *(deep if isinstance(deep, tuple) else (deep,))):
-            for parameter in module.parameters():
-                parameter.zero_()
-    assert same(before, values(ours)) and not same(before, values(deep))
+    before = values(ours)
+    for parameter in theirs.parameters():
+        nn.init.zeros_(parameter)
+    assert same(before, values(ours))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # when torch imports its compiler
-@in_float64()
 @all_models
-def test_wrapped_by_the_compiler(hf, name: str) -> None:
-    """`_orig_mod.` stands before the names, of the model or of a part of it. Nothing need be compiled for that."""
+def test_the_compilers_wrapper_leaves_no_trace(hf, name: str) -> None:
+    """Nothing need be compiled for that."""
     new, convert, _ = MODELS[name]
     theirs = new(hf)
-    expected = values(convert(theirs))
-    assert same(values(convert(torch.compile(theirs))), expected)
-    for part in [part for part in theirs.modules() if isinstance(part, nn.ModuleList)]:
-        part[1] = torch.compile(part[1])
-    assert any("_orig_mod" in key for key in theirs.state_dict()) and same(values(convert(theirs)), expected)
-
-
-# The tests above can fail: they see every weight, and what is no weight
+    assert same(values(convert(torch.compile(theirs))), values(convert(theirs)))
 
 
 @pytest.mark.no_cover
 @in_float64()
 @all_models
-def test_a_wrong_weight_is_seen(hf, name: str) -> None:
+def test_a_wrong_weight_or_setting_is_seen(hf, name: str) -> None:
+    """The tests above can fail."""
     new, convert, check = MODELS[name]
     theirs = new(hf)
     ours = convert(theirs)
-    check(theirs, ours)
-    for path, parameter in nn.ModuleList(ours if isinstance(ours, tuple) else [ours]).named_parameters():
-        if path.endswith("k_proj.bias"):
-            continue  # it adds the same to all scores of a query, which no softmax sees
-        right = parameter.data
-        parameter.data = right.roll(1, dims=0)
+    whole = nn.ModuleList(ours if isinstance(ours, tuple) else [ours])
+    wrong = [(p, "data", p.data.roll(1, dims=0)) for path, p in whole.named_parameters() if "k_proj.bias" not in path]
+    for attribute, value in (("eps", 1e-6), ("n_heads", 11)):
+        wrong.append((next(part for part in whole.modules() if hasattr(part, attribute)), attribute, value))
+    for place, attribute, value in wrong:  # a bias of keys adds the same to all scores of a query: no softmax sees it
+        right = getattr(place, attribute)
+        setattr(place, attribute, value)
         with pytest.raises(AssertionError, match="Tensor-likes are not close"):
             check(theirs, ours)
-        parameter.data = right
+        setattr(place, attribute, right)
     check(theirs, ours)
-
-
-@pytest.mark.no_cover
-@in_float64()
-@all_models
-@pytest.mark.parametrize(("attribute", "wrong"), [("eps", 1e-6), ("activation", nn.SiLU()), ("n_heads", 11)])
-def test_a_wrong_setting_is_seen(hf, name: str, attribute: str, wrong) -> None:
-    new, convert, check = MODELS[name]
-    theirs = new(hf)
-    ours = convert(theirs)
-    parts = nn.ModuleList(ours if isinstance(ours, tuple) else [ours]).modules()
-    setattr(next(part for part in parts if hasattr(part, attribute)), attribute, wrong)
-    with pytest.raises(AssertionError, match="Tensor-likes are not close"):
-        check(theirs, ours)
 
 
 # What does not fit is named, and nothing is half-loaded
@@ -417,28 +379,26 @@ def ones(*shape: int, **options) -> Tensor:
 
 
 FC1, OUR_FC1 = "model.decoder.layers.1.fc1.", "decoder.layers.1.feed_forward.fc1"
-C_ATTN, CROSS = "transformer.h.1.attn.c_attn.", "model.decoder.layers.0.encoder_attn.k_proj.bias"
 TABLE = "embed_positions.weight"
 FAULTS = [
     ("marian", {FC1 + "bias": None}, f'Missing key(s) in state_dict: "{OUR_FC1}.bias"'),
     ("marian", {FC1 + "weight": ones(29, 24)}, f"size mismatch for {OUR_FC1}.weight"),  # more features than there are
     ("marian", {FC1 + "gain": ones(31)}, f'Unexpected key(s) in state_dict: "{OUR_FC1}.gain"'),
-    ("marian", {FC1 + "bias": ones(29, dtype=torch.int8)}, FC1 + "bias must hold floating-point numbers, got torch.i"),
-    ("marian", {FC1 + "bias": ones(29, device="meta")}, "got torch.float32 on meta"),
+    ("marian", {FC1 + "bias": ones(29, dtype=torch.int8)}, f'the parameter named "{OUR_FC1}.bias"'),
     ("marian", {"final_logits_bias": None}, 'Missing key(s) in state_dict: "output.bias"'),
     ("marian", {"final_logits_bias": ones(2, 41)}, "size mismatch for output.bias"),
-    ("marian", {"lm_head.weight": ones(41, 22)}, "output.weight differs from src_embedding.weight, to which"),
-    ("marian", {"model.encoder.embed_tokens.weight": ones(41, 22)}, "src_embedding.weight differs from"),
-    ("marian", {f"model.encoder.{TABLE}": ones(17, 22)}, f"{TABLE} (17, 22) is not the table of sinusoids (17, 22) (o"),
-    ("marian", {f"model.decoder.{TABLE}": ones(16, 22)}, f"{TABLE} (16, 22) is not the table of sinusoids (17, 22)"),
-    ("gpt2", {C_ATTN + "weight": ones(66, 22)}, "size mismatch for layers.1.self_attn.q_proj.weight"),
-    ("gpt2", {"h.1.ln_1.weight": ones(22)}, "h.1.ln_1.weight is there twice"),
-    ("bert", {"bert.encoder.layer.0.output.LayerNorm.beta": ones(22)}, "0.output.LayerNorm.beta is there twice"),
-    ("bart", {CROSS: None}, 'Missing key(s) in state_dict: "decoder.layers.0.cross_attn.k_proj.bias"'),
+    ("marian", {"lm_head.weight": ones(41, 22)}, "output.weight differs from tgt_embedding.weight, to which"),
+    ("marian", {"model.encoder.embed_tokens.weight": ones(41, 22)}, "tgt_embedding.weight differs from src_embedding"),
+    ("marian", {f"model.encoder.{TABLE}": ones(17, 22)}, f"encoder.{TABLE} (17, 22) is not the table of sinusoids"),
+    ("marian", {f"model.decoder.{TABLE}": ones(16, 22)}, f"decoder.{TABLE} (16, 22) is not the table of sinusoids (17"),
+    (
+        "gpt2",
+        {"transformer.h.1.attn.c_attn.weight": ones(66, 22)},
+        "size mismatch for layers.1.self_attn.q_proj.weight",
+    ),
+    ("bart", {"model.decoder.layers.0.encoder_attn.k_proj.bias": None}, '"decoder.layers.0.cross_attn.k_proj.bias"'),
     ("bart", {"model.encoder.layer_norm.weight": ones(22)}, '"encoder.layer_norm.weight"'),
-    ("marian", {"model_type": "bart"}, "config has model_type 'bart', from_marian needs 'marian'; use from_bart"),
-    ("marian", {"model_type": None}, "config has model_type None"),
-    ("marian", {"d_model": None}, "config of model_type 'marian' has no d_model"),
+    ("marian", {"model_type": "bart"}, "from_marian needs a model of type 'marian', got 'bart'"),
     ("marian", {"decoder_layers": 2}, 'Unexpected key(s) in state_dict: "decoder.layers.2.'),
     ("marian", {"decoder_attention_heads": 11}, "decoder_attention_heads=11 has no counterpart in this library"),
     ("marian", {"scale_embedding": None}, "scale_embedding=False has no counterpart in this library, only scale_emb"),
@@ -462,47 +422,13 @@ def test_what_does_not_fit_is_named(hf, name: str, changes: dict, message: str) 
         convert(changed(theirs, changes))
 
 
-@in_float64()
-@all_models
-def test_an_adapter_is_refused_by_name(hf, name: str) -> None:
-    new, convert, _ = MODELS[name]
-    theirs = new(hf)
-    linear = {"gpt2": "transformer.h.1.mlp.c_fc", "bert": "bert.encoder.layer.1.output.dense"}
-    place = linear.get(name, "model.decoder.layers.1.fc1")
-    base = theirs.get_submodule(place)
-    theirs.set_submodule(place, nn.ModuleDict({"base_layer": base, "lora_B": nn.Linear(3, D_FF, bias=False)}))
-    with pytest.raises(
-        ValueError, match=r"adapters must be merged first.*Missing key.*Unexpected key.*\.lora_B\.weight"
-    ):
-        convert(theirs)
-
-
-def save_bin(folder: Path, content: object) -> None:
-    (folder / "model.safetensors").unlink()
-    torch.save(content, folder / "pytorch_model.bin")
-
-
-def cut(path: Path, end: int) -> None:
-    path.write_bytes(path.read_bytes()[:end])
-
-
-FILE_FAULTS = [
-    (lambda f: (f / "config.json").unlink(), FileNotFoundError, "no config.json in"),
-    (lambda f: cut(f / "config.json", 40), ValueError, "config.json is damaged"),
-    (lambda f: (f / "model.safetensors").unlink(), FileNotFoundError, "no weights in"),
-    (lambda f: cut(f / "model.safetensors", -1), ValueError, "model.safetensors is damaged"),
-    (lambda f: save_bin(f, [torch.ones(3)]), ValueError, "pytorch_model.bin is damaged or holds more"),
-    (lambda f: save_bin(f, {"epoch": 1}), ValueError, "epoch must hold floating-point numbers, got int"),
-    (lambda f: save_bin(f, {"x": Path()}), ValueError, "pytorch_model.bin is damaged or holds more"),
-]
-
-
-@pytest.mark.parametrize(("damage", "error", "message"), FILE_FAULTS, ids=range(len(FILE_FAULTS)))
-def test_damaged_files(hf, tmp_path: Path, damage, error: type[Exception], message: str) -> None:
-    write_safetensors(new_gpt2(hf), tmp_path)
-    from_gpt2(tmp_path)
-    damage(tmp_path)
-    with pytest.raises(error, match=re.escape(message)):
+def test_files_that_are_missing_and_code_in_a_file(hf, tmp_path: Path) -> None:
+    write(new_gpt2(hf), tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=f"no weights in {tmp_path}; give a folder that save_pretrained wrote"):
+        from_gpt2(tmp_path)
+    torch.save({"x": Path()}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         from_gpt2(tmp_path)
 
 

@@ -3,7 +3,6 @@
 hypothesis draws sizes, weights and types, always the same ones.
 """
 
-import copy
 import math
 
 import helpers
@@ -197,8 +196,6 @@ def test_dead_rows_are_zero(dtype: torch.dtype) -> None:
 @examples
 def test_the_distance_decides(d_model: int, max_len: int) -> None:
     laws.distance_decides(sinusoidal_encoding(max_len, 2 * d_model)).require()
-    double = lib.PositionalEncoding(2 * d_model, max_len).double().encoding
-    laws.distance_decides(double, tolerance=1e-6).require()
     with in_float64():
         laws.distance_decides(sinusoidal_encoding(max_len, 2 * d_model), tolerance=1e-13).require()
 
@@ -280,18 +277,6 @@ def test_causality_catches_wrong_masks_and_says_where_a_leak_begins() -> None:
 
 
 @in_float64()
-def test_causality_is_asked_in_the_mode_the_module_is_in() -> None:
-    class MaskInTrainingOnly(lib.EncoderLayer):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x, causal_mask(x.size(1)) if self.training else None)
-
-    module, (x, other) = redraw(MaskInTrainingOnly(D_MODEL, HEADS, D_FF, 0.0)), vectors(SRC_LEN, SRC_LEN)
-    assert laws.causality(module.train(), x, other).holds
-    caught(laws.causality(module.eval(), x, other))
-    caught(laws.train_equals_eval(module, x), "one mode only")
-
-
-@in_float64()
 def test_padding_invariance_catches_wrong_masks() -> None:
     real, (x, other) = ragged(), vectors(SRC_LEN, SRC_LEN)
     keys = real[:, None, None, :]
@@ -301,14 +286,11 @@ def test_padding_invariance_catches_wrong_masks() -> None:
 
 
 @in_float64()
-def test_masks_laid_on_the_memory_hide_neither_too_little_nor_too_much() -> None:
+def test_masks_laid_on_the_memory_do_not_hide_too_much() -> None:
     layer, real = redraw(lib.DecoderLayer(D_MODEL, HEADS, D_FF, 0.0)), ragged()
     tgt, memory, other = vectors(TGT_LEN, SRC_LEN, SRC_LEN)
-    ask, every = laws.padding_invariance, torch.ones(helpers.BATCH, TGT_LEN, dtype=torch.bool)
     keys, of_the_target = real[:, None, None, :], torch.ones(TGT_LEN, SRC_LEN, dtype=torch.bool).tril()
     across = lambda mask: lambda memory: layer(tgt, memory, causal_mask(TGT_LEN), mask)  # noqa: E731
-    ask(across(keys), memory, other, real, real_outputs=every).require()
-    caught(ask(across(of_the_target), memory, other, real, real_outputs=every))
     unseen = laws.every_token_counts(across(of_the_target), memory, other)
     caught(unseen, "position 5 of sequence 0 can be replaced, and no output notices")
     caught(laws.every_token_counts(across(~keys), memory, other, real))
@@ -337,9 +319,6 @@ def test_permutation_equivariance_catches_order() -> None:
 @in_float64()
 def test_batch_equals_single_catches_mixing_of_sequences() -> None:
     (x,), ask = vectors(SRC_LEN), laws.batch_equals_single
-    heads = lambda x: x.reshape(-1, HEADS, SRC_LEN, D_MODEL // HEADS)  # noqa: E731
-    attend = lambda x: F.scaled_dot_product_attention(heads(x), heads(x), heads(x)).mean((1, 2))  # noqa: E731
-    assert ask(attend, x).holds  # wrong, but each sequence stays its own
     for f in (lambda x: x - x.mean(0), lambda x: x.softmax(0), lambda x: x.transpose(0, 1).reshape(x.shape)):
         caught(ask(f, x), "between the batch and each sequence alone, the output at")
     norm = nn.BatchNorm1d(SRC_LEN)
@@ -347,8 +326,6 @@ def test_batch_equals_single_catches_mixing_of_sequences() -> None:
     trim = lambda x, real: x[:, : int(real.sum(1).max())]  # noqa: E731
     caught(ask(trim, x, ragged()), "they have the shapes [(1, 1, 22), (1, 5, 22), (1, 7, 22)]")
     caught(ask(lambda x: x[:, : len(x)], x), "changed its shape from (3, 3, 22) to (3, 1, 22)")
-    additive = torch.full((helpers.BATCH, SRC_LEN, SRC_LEN), -math.inf).triu(1)  # infinity in an input is no mistake
-    ask(lambda x, mask: F.scaled_dot_product_attention(x, x, x, mask), x, additive).require()
 
 
 @in_float64()
@@ -383,11 +360,9 @@ def test_shares_catch_swapped_axes_a_forgotten_mask_and_numbers_that_are_none() 
 
 def bent(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Weights that are no softmax of the scores, though the factor fitted to them is right."""
-    scores = q @ k.mT / 4
-    apart = scores[..., :1] - scores[..., 1:]
-    bend = apart + torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0]).double()[:, None] * apart.roll(1, 2).sign() * 1e-2
-    bend = bend - apart * ((bend - apart) * apart).sum() / (apart * apart).sum()
-    return torch.cat([bend.sigmoid(), 1 - bend.sigmoid()], -1) @ v
+    apart = q @ (k[..., :1, :] - k[..., 1:, :]).mT / 4
+    bend = (apart**3 - apart * (apart**4).sum() / (apart**2).sum()) / 10
+    return torch.cat([(apart + bend).sigmoid(), (-apart - bend).sigmoid()], -1) @ v
 
 
 def test_another_scale_is_named() -> None:
@@ -405,7 +380,6 @@ def test_another_scale_is_named() -> None:
 def test_dead_rows_catch_the_usual_fills() -> None:
     q, k, v = torch.rand(2, TGT_LEN, 8) + 1, torch.rand(2, SRC_LEN, 8), torch.rand(2, SRC_LEN, 8)
     for attend, fault in (
-        (lambda q, k, v, m: (q @ k.mT).masked_fill(~m, -math.inf).softmax(-1) @ v, "attend to nothing got nan"),
         (lambda q, k, v, m: (q @ k.mT).masked_fill(~m, -1e9).softmax(-1) @ v, "attend to nothing got "),
         (lambda q, k, v, m: (q @ k.mT - 1 / m).softmax(-1).nan_to_num() @ v, "the gradient of q, k is not finite"),
         (lambda q, k, v, m: q.mean(-2, keepdim=True) * math.nan + F.pad(v[:, 1:], (0, 0, 1, 0)), "got nan"),
@@ -415,54 +389,21 @@ def test_dead_rows_catch_the_usual_fills() -> None:
 
 
 @in_float64()
-def test_a_dropout_that_stays_on_is_caught() -> None:
-    class Forgetful(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.scaled_dot_product_attention(x, x, x, dropout_p=0.3)
-
-    verdict = laws.evaluation_is_deterministic(Forgetful(), torch.randn(2, 5, 8))
-    caught(verdict, "functional dropout that is not told the mode")
-    model = lib.Transformer(helpers.tiny_config(dropout=0.0))
-    model.decoder.layers[1].cross_attn.dropout = 0.2
-    verdict = laws.train_equals_eval(model, helpers.source_ids(), helpers.target_ids())
-    caught(verdict, "between evaluation and training", "dropout that the argument does not reach")
-
-
-@in_float64()
-def test_cache_equals_full_catches_positions_and_masks_that_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask() -> laws.Verdict:
-        return laws.cache_equals_full(tiny_model(), helpers.source_ids(), helpers.target_ids())
-
-    def sees_all(q: int, kv: int, **_) -> Tensor:  # a mistake in chunks only
-        return torch.ones(q, kv, dtype=torch.bool) if kv > q else causal_mask(q)
-
-    forward, top_left = lib.PositionalEncoding.forward, lambda q, kv, **_: torch.ones(q, kv, dtype=torch.bool).tril()
-    at_once = "decoding 1 token at a time, the output at position 1 of sequence 0 differs"
-    with monkeypatch.context() as patch:
-        patch.setattr(lib.PositionalEncoding, "forward", lambda self, x, offset=0: forward(self, x, 0))
-        caught(ask(), at_once, "positions that start from 0 at every step")
-    for mask, words in ((top_left, at_once), (sees_all, "decoding 2 tokens at a time")):
-        monkeypatch.setattr("transformer_lib.transformer.causal_mask", mask)
-        caught(ask(), words)
+def test_cache_equals_full_catches_a_mask_that_is_wrong_in_chunks_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    sees_all = lambda q, kv, **_: torch.ones(q, kv, dtype=torch.bool) if kv > q else causal_mask(q)  # noqa: E731
+    monkeypatch.setattr("transformer_lib.transformer.causal_mask", sees_all)
+    verdict = laws.cache_equals_full(tiny_model(), helpers.source_ids(), helpers.target_ids())
+    caught(verdict, "decoding 2 tokens at a time, the output at position", "positions that start from 0 at every step")
 
 
 def test_copies_and_shared_layers_are_caught() -> None:
-    layer, ask = lib.EncoderLayer(8, 2, 16), laws.layers_are_distinct
+    layer, half, ask = lib.EncoderLayer(8, 2, 16), lib.EncoderLayer(8, 2, 16), laws.layers_are_distinct
     torchs = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 3)
     caught(ask(torchs.layers), "layers 0 and 1 begin with the same")  # torch makes its layers by deepcopy
-    caught(ask([layer, lib.EncoderLayer(8, 2, 16), layer]), "layers 0 and 2 share")
-    half = copy.deepcopy(layer)
-    nn.init.normal_(half.feed_forward.fc1.weight)
-    caught(ask([layer, half]))
+    caught(ask([layer, half, layer]), "layers 0 and 2 share")
+    half.self_attn.load_state_dict(layer.self_attn.state_dict())
+    caught(ask([layer, half]), "layers 0 and 1 begin with the same self_attn.q_proj.weight")
     ask([nn.Sequential(lib.LayerNorm(4), nn.Linear(4, 4)) for _ in range(2)]).require()  # fresh norms are alike
-
-
-def test_a_start_that_is_too_sure_is_caught() -> None:
-    model = lib.Transformer(helpers.tiny_config(tie_embeddings=True, d_model=256, n_heads=4, tgt_vocab_size=500))
-    nn.init.normal_(model.tgt_embedding.weight)
-    logits = model(helpers.source_ids(), torch.randint(3, 500, (helpers.BATCH, 9)))
-    caught(laws.untrained_loss(logits), "ln(500) is 6.21")
-    caught(laws.untrained_loss(logits * math.nan))
 
 
 def test_the_distance_does_not_decide_for_other_tables() -> None:
@@ -518,20 +459,14 @@ def test_other_smoothings_are_caught() -> None:
         caught(laws.targets_are_distributions(wrong, targets, 0), words)
 
 
-def test_means_of_means_and_counted_padding_are_caught() -> None:
+def test_counted_padding_is_caught() -> None:
     targets = torch.randint(1, 11, (helpers.BATCH, SRC_LEN)).masked_fill(~ragged(), 0)
     logits, own = torch.randn(helpers.BATCH, SRC_LEN, 11), lambda a, b: token_loss(a, b, pad_id=0)
     columns = lambda a, b: (own(a, b)[0], own(a, b)[1] + (b.size(1) > SRC_LEN))  # noqa: E731
-    for loss, words in (
-        (lambda a, b: (F.cross_entropy(a.mT, b, ignore_index=0), torch.tensor(1)), "its sentences one by one"),
-        (lambda a, b: (F.cross_entropy(a.mT, b, reduction="sum"), torch.tensor(b.numel())), "the batch has the mean"),
-        (columns, "with one more column of padding the mean goes from"),
-        (
-            lambda a, b: (own(a, b)[0], torch.tensor(len(b))),
-            f"the number is {helpers.BATCH}, but {int(ragged().sum())} tokens",
-        ),
-    ):
-        caught(laws.loss_adds_up(loss, logits, targets, 0), words)
+    caught(laws.loss_adds_up(columns, logits, targets, 0), "with one more column of padding the mean goes from")
+    rows = lambda a, b: (own(a, b)[0], torch.tensor(len(b)))  # noqa: E731
+    words = f"the number is {helpers.BATCH}, but {int(ragged().sum())} tokens"
+    caught(laws.loss_adds_up(rows, logits, targets, 0), words)
 
 
 def test_answers_that_are_not_greedy_are_caught() -> None:
@@ -543,12 +478,9 @@ def test_answers_that_are_not_greedy_are_caught() -> None:
     caught(ask(another), f"token 0 of answer 0 is {int(another[0, 0])}, but the likeliest is {int(answer[0, 0])}")
     ends = (F.pad(answer, (0, 1), value=2) == 2).int().argmax(1)
     row, at = int(ends.argmin()), int(ends.min())
-    assert at < ends.max()  # or this test would show nothing
-    longer = answer.clone()
+    early, longer = answer[:, : at + 1], answer.clone()  # all stop when the first one does; one goes on
     longer[row, at + 1] = 6
     caught(ask(longer), f"answer {row} goes on after its EOS, with 6 at position {at + 1}")
-    caught(ask(answer, max_new_tokens=answer.size(1) - 1), "but the decoder was told to stop after")
-    early = answer[:, : at + 1]  # all stop when the first one does
     caught(ask(early, max_new_tokens=12), f"but ends after {at + 1} of 12 tokens")
 
 

@@ -1,7 +1,6 @@
-"""Contracts: each takes a class or function and demands that it computes what torch, or the paper's formula, computes.
+"""Contracts: each demands that a part of the library computes what torch, or the paper's formula, computes.
 
-`test_equals_torch.py` asks them of the library, `test_mistakes.py` of the library with a mistake put in; they may as
-well be asked of a reader's own class, if its parameters have the library's names.
+`tests/model` asks them of the library, `test_mistakes.py` of the library with a mistake put in.
 """
 
 import math
@@ -17,9 +16,8 @@ from transformer_lib.interop import from_torch
 
 
 @in_float64()
-def check_formula(f=None) -> None:
+def check_formula() -> None:
     """Output and gradients are those of `F.scaled_dot_product_attention`, also where nothing may be attended to."""
-    f = f or lib.scaled_dot_product_attention
     q, k, v = (
         torch.randn(BATCH, HEADS, n, d, requires_grad=True)
         for n, d in ((TGT_LEN, D_HEAD), (SRC_LEN, D_HEAD), (SRC_LEN, 13))
@@ -28,7 +26,7 @@ def check_formula(f=None) -> None:
     dead[1, 0, 2], dead[2] = False, False
     outer = torch.randn(BATCH, HEADS, TGT_LEN, 13)
     for mask in (None, ragged()[:, None, None, :], torch.ones(TGT_LEN, SRC_LEN, dtype=torch.bool).tril(2), dead):
-        output, weights = f(q, k, v, mask)
+        output, weights = lib.scaled_dot_product_attention(q, k, v, mask)
         expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         close(output, expected)
         close(weights @ v, output)
@@ -41,9 +39,9 @@ def check_formula(f=None) -> None:
 
 
 @in_float64()
-def check_simple_self_attention(cls=None) -> None:
+def check_simple_self_attention() -> None:
     """One head of `nn.MultiheadAttention` without its output projection."""
-    ours = redraw((cls or lib.SimpleSelfAttention)(D_MODEL))
+    ours = redraw(lib.SimpleSelfAttention(D_MODEL))
     theirs = nn.MultiheadAttention(D_MODEL, 1, batch_first=True)
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
@@ -55,10 +53,10 @@ def check_simple_self_attention(cls=None) -> None:
 
 
 @in_float64()
-def check_multi_head(cls=None) -> None:
+def check_multi_head() -> None:
     """Output and weights of every head are those of `nn.MultiheadAttention`, whose masks mean the opposite."""
     theirs = redraw(nn.MultiheadAttention(D_MODEL, HEADS, batch_first=True))
-    ours = (cls or lib.MultiHeadAttention)(D_MODEL, HEADS)
+    ours = lib.MultiHeadAttention(D_MODEL, HEADS)
     ours.load_state_dict(from_torch(theirs).state_dict())
     query, key, value = vectors(TGT_LEN, SRC_LEN, SRC_LEN)
     any_mask = torch.rand(BATCH, HEADS, TGT_LEN, SRC_LEN) > 0.5
@@ -75,41 +73,38 @@ def check_multi_head(cls=None) -> None:
 
 
 @in_float64()
-def check_layer_norm(cls=None, f=None) -> None:
+def check_layer_norm() -> None:
     """`nn.LayerNorm`, at small width, at tiny variance (where eps shows) and far from 0."""
-    cls, f = cls or lib.LayerNorm, f or lib.layer_norm
     for d_model in (2, 3, 64):
         theirs = redraw(nn.LayerNorm(d_model))
-        ours = cls(d_model)
+        ours = lib.LayerNorm(d_model)
         ours.load_state_dict(theirs.state_dict())
         x = torch.randn(BATCH, SRC_LEN, d_model)
         for tokens in (x, 1e-3 * x, 5 + x, torch.ones(BATCH, d_model)):
             close(ours(tokens), theirs(tokens))
-            close(f(tokens, theirs.weight, theirs.bias), theirs(tokens))
-    theirs, ours = nn.LayerNorm(3, eps=0.1), cls(3, eps=0.1)
+            close(lib.layer_norm(tokens, theirs.weight, theirs.bias), theirs(tokens))
+    theirs, ours = nn.LayerNorm(3, eps=0.1), lib.LayerNorm(3, eps=0.1)
     close(ours(x := torch.randn(2, 3)), theirs(x))
-    close(f(x, theirs.weight, theirs.bias, 0.1), theirs(x))
+    close(lib.layer_norm(x, theirs.weight, theirs.bias, 0.1), theirs(x))
 
 
 @in_float64()
-def check_residual(cls=None) -> None:
+def check_residual() -> None:
     """`norm(x + sublayer(x))` after, `x + sublayer(norm(x))` before."""
     (x,) = vectors(SRC_LEN)
     linear, norm = nn.Linear(D_MODEL, D_MODEL), redraw(nn.LayerNorm(D_MODEL))
     for norm_first in (False, True):
-        ours = (cls or lib.SublayerConnection)(D_MODEL, 0.0, norm_first)
+        ours = lib.SublayerConnection(D_MODEL, 0.0, norm_first)
         ours.norm.load_state_dict(norm.state_dict())
         close(ours(x, linear), x + linear(norm(x)) if norm_first else norm(x + linear(x)))
 
 
 @in_float64()
-def check_feed_forward(cls=None) -> None:
+def check_feed_forward() -> None:
     """Linear, bend, linear."""
     (x,) = vectors(SRC_LEN)
-    for name, activation in {"default": None, "gelu": F.gelu, "silu": nn.SiLU()}.items():
-        ours = (cls or lib.FeedForward)(D_MODEL, D_FF, *([] if activation is None else [0.0, activation]))
-        redraw(ours)
-        bend = nn.ReLU() if name == "default" else nn.GELU() if name == "gelu" else nn.SiLU()
+    for options, bend in (((), nn.ReLU()), ((0.0, F.gelu), nn.GELU()), ((0.0, nn.SiLU()), nn.SiLU())):
+        ours = redraw(lib.FeedForward(D_MODEL, D_FF, *options))
         theirs = nn.Sequential(nn.Linear(D_MODEL, D_FF), bend, nn.Linear(D_FF, D_MODEL))
         theirs[0].load_state_dict(ours.fc1.state_dict())
         theirs[2].load_state_dict(ours.fc2.state_dict())
@@ -117,9 +112,9 @@ def check_feed_forward(cls=None) -> None:
 
 
 @in_float64()
-def check_embedding(cls=None) -> None:
+def check_embedding() -> None:
     """`nn.Embedding` times the square root of the width."""
-    ours = redraw((cls or lib.TokenEmbedding)(helpers.TGT_VOCAB, D_MODEL))
+    ours = redraw(lib.TokenEmbedding(helpers.TGT_VOCAB, D_MODEL))
     theirs = nn.Embedding(helpers.TGT_VOCAB, D_MODEL)
     theirs.load_state_dict(ours.state_dict())
     ids = helpers.target_ids()
@@ -128,42 +123,40 @@ def check_embedding(cls=None) -> None:
 
 
 @in_float64()
-def check_sinusoids(f=None, cls=None) -> None:
+def check_sinusoids() -> None:
     """The paper's formula, entry by entry; advancing k positions is one rotation, wherever one stands."""
-    f = f or lib.sinusoidal_encoding
-    encoding = f(SRC_LEN, D_MODEL)
+    encoding = lib.sinusoidal_encoding(SRC_LEN, D_MODEL)
     for p in range(SRC_LEN):
         for i in range(D_MODEL // 2):
             angle = p / 10000 ** (2 * i / D_MODEL)
             close(encoding[p, 2 * i], torch.tensor(math.sin(angle)))
             close(encoding[p, 2 * i + 1], torch.tensor(math.cos(angle)))
-    long, k = f(101, D_MODEL), 17
+    long, k = lib.sinusoidal_encoding(101, D_MODEL), 17
     angle = k * 10000 ** (-torch.arange(0, D_MODEL, 2) / D_MODEL)
     sine, cosine = long[:, 0::2], long[:, 1::2]
     close(long[k:, 0::2], (sine * angle.cos() + cosine * angle.sin())[:-k])
     close(long[k:, 1::2], (cosine * angle.cos() - sine * angle.sin())[:-k])
-    module = (cls or lib.PositionalEncoding)(D_MODEL, 101)
+    module = lib.PositionalEncoding(D_MODEL, 101)
     (x,) = vectors(SRC_LEN)
     close(module(x), x + long[:SRC_LEN])
     close(module(x, offset=23), x + long[23 : 23 + SRC_LEN])
 
 
-def check_masks(causal=None, padding=None) -> None:
+def check_masks() -> None:
     """Every entry of both masks, by their definitions."""
-    causal, padding = causal or lib.causal_mask, padding or lib.padding_mask
     for q_len, kv_len in ((5, 5), (1, 1), (1, 7), (3, 7), (0, 0), (0, 3)):
         rows = [[key <= query + kv_len - q_len for key in range(kv_len)] for query in range(q_len)]
-        assert torch.equal(causal(q_len, kv_len), torch.tensor(rows, dtype=torch.bool).reshape(q_len, kv_len))
-    assert torch.equal(causal(5), causal(5, 5))
-    mask = padding(torch.tensor([[4, 9, 9], [4, 5, 6]]), 9)
+        assert torch.equal(lib.causal_mask(q_len, kv_len), torch.tensor(rows, dtype=torch.bool).reshape(q_len, kv_len))
+    assert torch.equal(lib.causal_mask(5), lib.causal_mask(5, 5))
+    mask = lib.padding_mask(torch.tensor([[4, 9, 9], [4, 5, 6]]), 9)
     assert torch.equal(mask, torch.tensor([[True, False, False], [True, True, True]]).reshape(2, 1, 1, 3))
 
 
 @in_float64()
-def check_encoder_layer(cls=None, norm_first: bool = False, activation: str = "relu") -> None:
+def check_encoder_layer(norm_first: bool = False, activation: str = "relu") -> None:
     """`nn.TransformerEncoderLayer`, with padding, with a causal mask, with both, with none."""
     theirs = redraw(nn.TransformerEncoderLayer(**helpers.torch_layer_options(norm_first, activation)))
-    ours = (cls or lib.EncoderLayer)(D_MODEL, HEADS, D_FF, 0.0, norm_first, getattr(F, activation))
+    ours = lib.EncoderLayer(D_MODEL, HEADS, D_FF, 0.0, norm_first, getattr(F, activation))
     ours.load_state_dict(from_torch(theirs).state_dict())
     (x,) = vectors(SRC_LEN)
     pad, causal = ragged()[:, None, None, :], lib.causal_mask(SRC_LEN)
@@ -175,10 +168,10 @@ def check_encoder_layer(cls=None, norm_first: bool = False, activation: str = "r
 
 
 @in_float64()
-def check_decoder_layer(cls=None, norm_first: bool = False, activation: str = "relu") -> None:
+def check_decoder_layer(norm_first: bool = False, activation: str = "relu") -> None:
     """`nn.TransformerDecoderLayer`, source and target of different lengths, the source with padding."""
     theirs = redraw(nn.TransformerDecoderLayer(**helpers.torch_layer_options(norm_first, activation)))
-    ours = (cls or lib.DecoderLayer)(D_MODEL, HEADS, D_FF, 0.0, norm_first, getattr(F, activation))
+    ours = lib.DecoderLayer(D_MODEL, HEADS, D_FF, 0.0, norm_first, getattr(F, activation))
     ours.load_state_dict(from_torch(theirs).state_dict())
     x, memory = vectors(TGT_LEN, SRC_LEN)
     early = ~torch.ones(TGT_LEN, TGT_LEN, dtype=torch.bool).tril()
@@ -188,11 +181,11 @@ def check_decoder_layer(cls=None, norm_first: bool = False, activation: str = "r
 
 
 @in_float64()
-def check_stacks(norm_first: bool = False, activation: str = "relu", encoder_cls=None, decoder_cls=None) -> None:
+def check_stacks(norm_first: bool = False, activation: str = "relu") -> None:
     """`nn.TransformerEncoder` and `nn.TransformerDecoder`, with a final norm only if they are pre-norm."""
     their_encoder, their_decoder = helpers.torch_stacks(norm_first, activation)
     options = (D_MODEL, HEADS, D_FF, 0.0, norm_first, getattr(F, activation))
-    our_encoder, our_decoder = (encoder_cls or lib.Encoder)(2, *options), (decoder_cls or lib.Decoder)(3, *options)
+    our_encoder, our_decoder = lib.Encoder(2, *options), lib.Decoder(3, *options)
     our_encoder.load_state_dict(from_torch(their_encoder).state_dict())
     our_decoder.load_state_dict(from_torch(their_decoder).state_dict())
     tgt, src = vectors(TGT_LEN, SRC_LEN)
@@ -205,7 +198,7 @@ def check_stacks(norm_first: bool = False, activation: str = "relu", encoder_cls
 
 
 @in_float64()
-def check_transformer(cls=None, **changes) -> None:
+def check_transformer(**changes) -> None:
     """The whole model equals one put together from parts of `torch.nn`, padding and unequal lengths included."""
     config = helpers.tiny_config(**changes)
     activation = config.activation
@@ -215,7 +208,7 @@ def check_transformer(cls=None, **changes) -> None:
     output = redraw(nn.Linear(D_MODEL, config.tgt_vocab_size))
     if config.tie_embeddings:
         output.weight = tgt_embedding.weight
-    ours = (cls or lib.Transformer)(config)
+    ours = lib.Transformer(config)
     parts = dict(src_embedding=src_embedding, tgt_embedding=tgt_embedding, output=output)
     parts |= dict(encoder=from_torch(their_encoder), decoder=from_torch(their_decoder))
     ours.load_state_dict({f"{name}.{key}": w for name, part in parts.items() for key, w in part.state_dict().items()})

@@ -1,7 +1,7 @@
 """The questions: the laws, and a few named tests, asked of the library; each takes nothing and raises if it fails.
 
-A question that has the name of a law asks that law of the part that obeys it. `registry.py` says which question must
-catch which mistake.
+`test_mistakes.py` asks them in float64. A question that has the name of a law asks that law of the part that obeys
+it. `registry.py` says which question must catch which mistake.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import math
 import contracts
 import helpers
 import torch
-from helpers import BATCH, D_HEAD, D_MODEL, HEADS, SRC_LEN, TGT_LEN, in_float64, ragged, redraw, vectors
+from helpers import BATCH, D_HEAD, D_MODEL, HEADS, SRC_LEN, TGT_LEN, ragged, redraw, vectors
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -19,7 +19,6 @@ from transformer_lib import laws
 from transformer_lib.notebook import plotting
 
 
-@in_float64()
 def causality() -> None:
     model, src, tgt = helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()
     for mode in (True, False):
@@ -27,7 +26,6 @@ def causality() -> None:
         laws.causality(lambda tgt: model(src, tgt), tgt, (tgt + 1) % 37).require()
 
 
-@in_float64()
 def padding_invariance() -> None:
     """Other content in the padding of the source must not be heard: by the encoder, nor across by the decoder."""
     model, src, tgt = helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()
@@ -38,7 +36,6 @@ def padding_invariance() -> None:
     laws.padding_invariance(across, x, other, src != 0, real_outputs=every).require()
 
 
-@in_float64()
 def every_token_counts() -> None:
     """Each real source token reaches the decoder's last output."""
     model, src, tgt = helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()
@@ -46,18 +43,15 @@ def every_token_counts() -> None:
     laws.every_token_counts(lambda src: model(src, tgt), src, other, src != 0).require()
 
 
-@in_float64()
 def permutation_equivariance() -> None:
     (x,) = vectors(SRC_LEN)
     laws.permutation_equivariance(redraw(lib.Encoder(2, D_MODEL, HEADS, 29, 0.0)), x).require()
 
 
-@in_float64()
 def batch_equals_single() -> None:
     laws.batch_equals_single(helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()).require()
 
 
-@in_float64()
 def train_equals_eval() -> None:
     """Of the whole model, and of the encoder alone: what it says at the padding is a part of its output."""
     model, src, (x,) = helpers.tiny_model(), helpers.source_ids(), vectors(SRC_LEN)
@@ -65,30 +59,25 @@ def train_equals_eval() -> None:
     laws.train_equals_eval(model.encoder, x, lib.padding_mask(src, 0)).require()
 
 
-@in_float64()
 def evaluation_is_deterministic() -> None:
     model = helpers.tiny_model(dropout=0.5)
     laws.evaluation_is_deterministic(model, helpers.source_ids(), helpers.target_ids()).require()
 
 
-@in_float64()
 def cache_equals_full() -> None:
     laws.cache_equals_full(helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()).require()
 
 
-@in_float64()
 def layers_are_distinct() -> None:
     laws.layers_are_distinct(lib.Transformer(helpers.tiny_config()).encoder.layers).require()
 
 
-@in_float64()
 def untrained_loss() -> None:
     for tied in (False, True):
         model = lib.Transformer(helpers.tiny_config(tie_embeddings=tied)).eval()
         laws.untrained_loss(model(helpers.source_ids(), helpers.target_ids())).require()
 
 
-@in_float64()
 def weights_are_shares() -> None:
     """Those that the formula returns, and those recorded in the forward pass, under the mask of that pass."""
     query, key, value = (torch.randn(BATCH, HEADS, n, D_HEAD) for n in (TGT_LEN, SRC_LEN, SRC_LEN))
@@ -111,44 +100,37 @@ def scores_are_scaled() -> None:
     laws.scores_are_scaled(first_of_all_heads, D_HEAD).require()
 
 
-@in_float64()
 def dead_rows_are_zero() -> None:
     query, key, value = (torch.randn(BATCH, HEADS, n, D_HEAD) for n in (TGT_LEN, SRC_LEN, SRC_LEN))
     laws.dead_rows_are_zero(lib.scaled_dot_product_attention, query, key, value).require()
     laws.dead_rows_are_zero(lib.MultiHeadAttention(D_MODEL, HEADS).attend, query, key, value).require()
 
 
-@in_float64()
 def distance_decides() -> None:
     laws.distance_decides(lib.sinusoidal_encoding(SRC_LEN, D_MODEL)).require()
 
 
-@in_float64()
 def normalises() -> None:
     weight, bias = torch.ones(5), torch.zeros(5)
     laws.normalises(lib.LayerNorm(5), 5).require()
     laws.normalises(lambda x: lib.layer_norm(x, weight.to(x.dtype), bias.to(x.dtype)), 5).require()
 
 
-@in_float64()
 def token_by_token() -> None:
     x, other = vectors(SRC_LEN, SRC_LEN)
     laws.token_by_token(redraw(lib.FeedForward(D_MODEL, 29)), x, other).require()
 
 
-@in_float64()
 def sizes_balance() -> None:
     tokens = lib.TokenEmbedding(100, 256)(torch.arange(100)[None])
     laws.sizes_balance(tokens, lib.sinusoidal_encoding(50, 256)).require()
 
 
-@in_float64()
 def targets_are_distributions() -> None:
     targets = torch.tensor([[3, 5, 2], [4, 0, 0]])
     laws.targets_are_distributions(lib.smoothed_targets(targets, 7, 0.1, 0), targets, 0).require()
 
 
-@in_float64()
 def loss_adds_up() -> None:
     targets = torch.tensor([[3, 5, 2], [4, 0, 0]])
     f = lambda logits, targets: lib.token_loss(logits, targets, pad_id=0)  # noqa: E731
@@ -160,14 +142,12 @@ def lively() -> tuple[lib.Transformer, Tensor]:
     return helpers.lively_model(6), pad_sequence([torch.tensor(ids) for ids in helpers.SOURCES], batch_first=True)
 
 
-@in_float64()
 def answer_is_greedy() -> None:
     model, src = lively()
     answer = lib.greedy_decode(model, src, max_new_tokens=16)
     laws.answer_is_greedy(model, src, answer, max_new_tokens=16).require()
 
 
-@in_float64()
 def a_full_beam_is_an_exhaustive_search() -> None:
     """Of all answers of at most three tokens, the best is found, and with the model's own score."""
     model, src_ids = helpers.tiny_model(tgt_vocab_size=6), helpers.source_ids()
@@ -183,7 +163,6 @@ def a_full_beam_is_an_exhaustive_search() -> None:
         helpers.close(found.scores[row, 0], max(scores))
 
 
-@in_float64()
 def a_beam_needs_no_cache() -> None:
     model, src_ids = lively()
     options = dict(beam_size=4, max_new_tokens=12)
@@ -228,14 +207,12 @@ def dropout_reaches_every_attention() -> None:
     assert {part.dropout for part in model.modules() if hasattr(part, "n_heads")} == {0.25}
 
 
-@in_float64()
 def forward_is_encode_then_decode() -> None:
     """Training and decoding get their logits from one method."""
     model, src, tgt = helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()
     assert torch.equal(model(src, tgt), model.decode(tgt, *model.encode(src)))
 
 
-@in_float64()
 def recording_changes_nothing() -> None:
     """The output of a recorded pass is that of the pass that is not recorded."""
     model, src, tgt = helpers.tiny_model(), helpers.source_ids(), helpers.target_ids()
@@ -299,7 +276,6 @@ def a_cheat_has_no_exact_match() -> None:
     assert lib.exact_match(Cheat(helpers.tiny_config()), pairs) == 0.0
 
 
-@in_float64()
 def answers_do_not_depend_on_their_company() -> None:
     model, src = lively()
     together = lib.greedy_decode(model, src, max_new_tokens=16)

@@ -1,7 +1,7 @@
 """The mistakes that the suite must see: each a function of at most ten lines that takes the place of the library's own.
 
-The numbered ones, from 1 to 36, were found in projects and tutorials that many people learn from; they are good
-projects, and the mistakes were subtle. The others are those that a loose tolerance or small weights let through.
+The numbered ones, from 1 to 36, were found in public code and texts; most are good projects that many people learn
+from, and the mistakes were subtle. The others are those that a loose tolerance or small weights let through.
 `test_mistakes.py` puts each mistake in and demands that every question named beside it fails; `tools/proofs.py` writes
 the table of the book's page on proofs. The museum shows twelve of these functions, as they stand here.
 """
@@ -158,34 +158,31 @@ def every_step_at_position_0(self, x, offset=0):
 
 
 def sine_and_cosine_of_different_clocks(max_len, d_model):
-    omega = 10000 ** -(2 * torch.arange(d_model, dtype=torch.float64) / d_model)
-    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), omega)
-    even = torch.arange(d_model) % 2 == 0
-    return torch.where(even, angle.sin(), angle.cos()).to(torch.get_default_dtype())
+    features = torch.arange(d_model, dtype=torch.float64)
+    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), 10000 ** -(2 * features / d_model))
+    return torch.where(features % 2 == 0, angle.sin(), angle.cos()).to(torch.get_default_dtype())
+
+
+def table(max_len, exponents):
+    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), 10000**-exponents)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).to(torch.get_default_dtype())
 
 
 def exponent_counts_features(max_len, d_model):
-    omega = 10000 ** -(2 * torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
-    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), omega)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).to(torch.get_default_dtype())
+    return table(max_len, 2 * torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
 
 
 def slowest_clock_at_10000(max_len, d_model):
-    omega = 10000 ** -torch.linspace(0, 1, d_model // 2, dtype=torch.float64)
-    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), omega)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).to(torch.get_default_dtype())
+    return table(max_len, torch.linspace(0, 1, d_model // 2, dtype=torch.float64))
 
 
-def sines_before_cosines(max_len, d_model):
-    omega = 10000 ** -(torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
-    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), omega)
-    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(torch.get_default_dtype())
+def sines_before_cosines(max_len, d_model, right=lib.sinusoidal_encoding):
+    encoding = right(max_len, d_model)
+    return torch.cat([encoding[:, 0::2], encoding[:, 1::2]], dim=-1)
 
 
 def odd_width_gets_one_feature_more(max_len, d_model):
-    omega = 10000 ** -(torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
-    angle = torch.outer(torch.arange(max_len, dtype=torch.float64), omega)
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).to(torch.get_default_dtype())
+    return table(max_len, torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
 
 
 def table_as_a_plain_attribute(self, d_model, max_len, dropout=0.0):
@@ -278,8 +275,8 @@ def output_not_tied(self, config, right=lib.Transformer.__init__):
 # ---------------------------------------------------------------- the model, loss, training, decoding
 
 
-def smoothing_gives_padding_a_share(targets, vocab_size, smoothing, pad_id):
-    rows = torch.full((*targets.shape, vocab_size), smoothing / vocab_size)
+def smoothing_gives_padding_a_share(targets, vocab_size, smoothing, pad_id, dtype=None):
+    rows = torch.full((*targets.shape, vocab_size), smoothing / vocab_size, dtype=dtype)
     rows.scatter_(-1, targets.unsqueeze(-1).long(), 1.0 - smoothing + smoothing / vocab_size)
     return rows.masked_fill((targets == pad_id).unsqueeze(-1), 0.0)
 
@@ -369,7 +366,10 @@ def nucleus_without_the_token_that_fills_it(logits, p):
 GITHUB = "https://github.com/"
 D2L = GITHUB + "d2l-ai/d2l-en/blob/master/chapter_attention-mechanisms-and-transformers/transformer.md"
 ANNOTATED = GITHUB + "harvardnlp/annotated-transformer"
-UVADLC = GITHUB + "phlippe/uvadlc_notebooks"
+ANNOTATED_LINE = ANNOTATED + "/blob/debc9fd747bb2123160a98046ad1c2d4da44a567/the_annotated_transformer.py#L"
+UVADLC = (
+    GITHUB + "phlippe/uvadlc_notebooks/blob/master/docs/tutorial_notebooks/tutorial6/Transformers_and_MHAttention.ipynb"
+)
 HYUNWOONGKO = GITHUB + "hyunwoongko/transformer"
 JADORE = GITHUB + "jadore801120/attention-is-all-you-need-pytorch"
 EVERY_CHAPTER = 0
@@ -447,21 +447,20 @@ MISTAKES = [
     Mistake(3, "`True` is taken for *forbidden*", 2, "MultiHeadAttention.attend", true_means_forbidden,
         [q.causality, q.padding_invariance, c.check_multi_head], GITHUB + "rasbt/LLMs-from-scratch/issues/1061"),
     Mistake(4, "-1e9 lets a query that may see nothing average the padding", 2, "scaled_dot_product_attention",
-        dead_rows_average_the_padding, [q.dead_rows_are_zero, c.check_formula], ANNOTATED),
+        dead_rows_average_the_padding, [q.dead_rows_are_zero, c.check_formula], ANNOTATED_LINE + "524"),
     Mistake(4, "Minus infinity makes a query that may see nothing NaN", 2, "scaled_dot_product_attention",
         dead_rows_are_nan, [q.dead_rows_are_zero, c.check_formula], GITHUB + "pytorch/pytorch/issues/41508"),
     Mistake(5, "The padding mask lies on the queries", 2, "padding_mask", padding_mask_on_queries,
-        [q.padding_invariance, c.check_masks], HYUNWOONGKO),
+        [q.padding_invariance, c.check_masks], HYUNWOONGKO + "/pull/40"),
     Mistake(5, "The encoder's padding mask is turned from keys to queries", 2, "Encoder.forward",
-        padding_mask_turned_to_queries, [q.padding_invariance, c.check_stacks]),
+        padding_mask_turned_to_queries, [q.padding_invariance, c.check_stacks], HYUNWOONGKO + "/pull/40"),
     Mistake(6, "Cross-attention gets the mask of the target", 8, "Decoder.forward",
         cross_attention_under_the_causal_mask, [q.padding_invariance, c.check_transformer],
         GITHUB + "keras-team/keras-io/pull/1046"),
     Mistake(6, "Cross-attention gets no mask", 8, "Decoder.forward", padding_forgotten_across,
         [q.padding_invariance, c.check_transformer], GITHUB + "keras-team/keras-io/pull/1046"),
     Mistake(7, "The maps are computed in a second pass, which loses the mask", 3, "scaled_dot_product_attention",
-        maps_without_the_mask, [q.weights_are_shares, q.recording_changes_nothing],
-        UVADLC + "/blob/master/docs/tutorial_notebooks/tutorial6/Transformers_and_MHAttention.ipynb"),
+        maps_without_the_mask, [q.weights_are_shares, q.recording_changes_nothing], UVADLC),
     Mistake(8, "The map has queries and keys swapped", 8, "scaled_dot_product_attention", transposed_map,
         [q.weights_are_shares], ANNOTATED + "/issues/104"),
     Mistake(8, "A heat map takes any number of labels", 8, "draw_matrix", labels_not_counted,
@@ -476,17 +475,17 @@ MISTAKES = [
     Mistake(11, "Post-norm with a second norm at the end", 5, "Encoder.forward", final_norm_once_too_often,
         [c.check_stacks], GITHUB + "pytorch/pytorch/issues/50086"),
     Mistake(12, "The argument `dropout` does not reach the attention", 7, "EncoderLayer.__init__",
-        dropout_not_passed_on, [q.train_equals_eval, q.dropout_reaches_every_attention], ANNOTATED),
+        dropout_not_passed_on, [q.train_equals_eval, q.dropout_reaches_every_attention], ANNOTATED_LINE + "827"),
     Mistake(13, "Dropout goes on in evaluation", 3, "MultiHeadAttention.attend", dropout_stays_in_evaluation,
         [q.evaluation_is_deterministic], GITHUB + "pytorch/pytorch/issues/124464"),
     Mistake(14, "An embedding of size 1 times the root of the width drowns the positions", 6, "TokenEmbedding.__init__",
         embedding_starts_at_size_1, [q.sizes_balance], D2L),
     Mistake(15, "An embedding of size 1 is tied to the output", 6, "TokenEmbedding.__init__",
-        embedding_starts_at_size_1, [q.untrained_loss]),
+        embedding_starts_at_size_1, [q.untrained_loss], GITHUB + "Modalities/modalities/pull/456"),
     Mistake(16, "Logits are scaled in training and not in decoding", 9, "Transformer.forward",
         output_scaled_in_training_only, [q.forward_is_encode_then_decode, c.check_transformer],
         JADORE + "/blob/master/transformer/Translator.py"),
-    Claim(17, "Snippets that were never run", EVERY_CHAPTER, "counts_run_from_one", ANNOTATED),
+    Claim(17, "Snippets that were never run", EVERY_CHAPTER, "counts_run_from_one", ANNOTATED_LINE + "1802"),
     Mistake(18, "Scores are divided by the root of the model's width", 3, "MultiHeadAttention.attend", scale_by_d_model,
         [q.scores_are_scaled, c.check_multi_head], GITHUB + "karpathy/ng-video-lecture/pull/6"),
     Mistake(19, "Sine and cosine of one pair have different clocks", 4, "sinusoidal_encoding",
@@ -506,7 +505,8 @@ MISTAKES = [
     Mistake(24, "The loss is a mean of means", 10, "token_loss", mean_of_means, [q.loss_adds_up],
         GITHUB + "huggingface/transformers/issues/24725"),
     Mistake(25, "The first step comes after one batch, and all windows are shifted", 10, "Trainer.next_window",
-        first_window_of_one, [q.accumulated_batches_equal_the_big_batch], ANNOTATED),
+        first_window_of_one, [q.accumulated_batches_equal_the_big_batch],
+        ANNOTATED_LINE + "976"),
     Mistake(26, "Decoding begins with another symbol than training", 10, "greedy_decode", starts_with_another_symbol,
         [q.answer_is_greedy], ANNOTATED + "/issues/127"),
     Mistake(26, "Decoding goes on after the end", 10, "greedy_decode", goes_on_after_eos, [q.answer_is_greedy],
@@ -514,9 +514,9 @@ MISTAKES = [
     Mistake(27, "Translations are judged with the right past at hand", 10, "exact_match",
         judged_with_the_answer_at_hand, [q.a_cheat_has_no_exact_match], GITHUB + "mead-ml/mead-baseline/pull/223"),
     Mistake(28, "The whole batch stops at the first end of a sentence", 10, "greedy_decode", all_stop_at_the_first_eos,
-        [q.answer_is_greedy, q.answers_do_not_depend_on_their_company]),
+        [q.answer_is_greedy, q.answers_do_not_depend_on_their_company], GITHUB + "2000ZRL/SOKE/issues/7"),
     Mistake(28, "The length penalty of a beam counts BOS", 11, "gnmt_penalty", penalty_counts_bos,
-        [q.a_full_beam_is_an_exhaustive_search]),
+        [q.a_full_beam_is_an_exhaustive_search], GITHUB + "huggingface/transformers/issues/26624"),
     Mistake(29, "The layers of a stack are copies of one", 7, "Encoder.__init__", layers_copied_from_one,
         [q.layers_are_distinct], GITHUB + "pytorch/pytorch/issues/86274"),
     Claim(30, "Every word attends mostly to itself", 1,
@@ -524,48 +524,52 @@ MISTAKES = [
         "https://jalammar.github.io/illustrated-transformer/"),
     Mistake(31, "The schedule falls exponentially", 10, "noam_rate", exponential_decay, [q.noam_is_equation_3], UVADLC),
     Claim(32, "A large weight means an important word", 10,
-        "Attention that falls on the right word is not yet a proof that the word was used",
+        "Attention that falls on a word is not yet a proof that the word was used",
         "https://arxiv.org/abs/1902.10186"),
-    Claim(33, "The query belongs to the decoder", 8, 'the query "belongs to the decoder"', HYUNWOONGKO),
+    Claim(33, "The query belongs to the decoder", 8, "the query belongs to the decoder",
+        HYUNWOONGKO + "/blob/63286547b9cd174a6cfc204832271814d685181f/models/layers/scale_dot_product_attention.py"),
     Claim(34, "The cost of attention is the square of the length, the projections left out", 6,
-        'That attention is "quadratic" is true and, for short texts, beside the point', D2L),
+        "Only the scores grow with the square of the length", D2L),
     Mistake(35, "Evaluation puts zeros at the padding, training does not", 7, "Encoder.forward",
         zeros_at_padding_in_evaluation, [q.train_equals_eval], GITHUB + "pytorch/pytorch/issues/86120"),
     Mistake(36, "A trained model is judged by its guesses of single tokens", 10, "exact_match",
         token_accuracy_for_exact_match, [q.a_cheat_has_no_exact_match], JADORE + "/issues/19"),
     # Without a number: what a loose tolerance, small weights or equal sizes would let through.
     Mistake(None, "eps of the norm is too small", 5, "LayerNorm.forward", eps_too_small,
-        [q.normalises, c.check_layer_norm, q.pre_norm_stacks]),
+        [q.normalises, c.check_layer_norm, q.pre_norm_stacks], GITHUB + "VeriSilicon/TIM-VX/pull/589"),
     Mistake(None, "GELU by its approximation", 6, "FeedForward.forward", tanh_gelu,
-        [c.check_feed_forward, q.gelu_encoder_layer]),
+        [c.check_feed_forward, q.gelu_encoder_layer], GITHUB + "Blaizzy/mlx-embeddings/issues/81"),
     Mistake(None, "The formula of layer norm with the unbiased deviation", 5, "layer_norm",
-        formula_with_the_unbiased_std, [q.normalises, c.check_layer_norm]),
+        formula_with_the_unbiased_std, [q.normalises, c.check_layer_norm], ANNOTATED_LINE + "326"),
     Mistake(None, "Scores are not scaled", 1, "MultiHeadAttention.attend", no_scale,
-        [q.scores_are_scaled, c.check_multi_head, c.check_decoder_layer]),
+        [q.scores_are_scaled, c.check_multi_head, c.check_decoder_layer],
+        GITHUB + "PAIR-code/tiny-transformers/issues/71"),
     Mistake(None, "The formula does not scale its scores", 1, "scaled_dot_product_attention", no_scale_in_the_formula,
-        [q.scores_are_scaled, c.check_formula, c.check_simple_self_attention]),
+        [q.scores_are_scaled, c.check_formula, c.check_simple_self_attention], GITHUB + "delzac/cntkx/issues/10"),
     Mistake(None, "The formula divides by the root of the model's width", 1, "scaled_dot_product_attention",
-        formula_scaled_by_d_model, [c.check_formula]),
+        formula_scaled_by_d_model, [c.check_formula], GITHUB + "omihub777/ViT-CIFAR/pull/11"),
     Mistake(None, "The causal mask lets one token of the future through", 2, "causal_mask", causal_mask_leaks_one_token,
         [q.causality, c.check_masks, c.check_decoder_layer, c.check_transformer]),
     Mistake(None, "The causal mask is aligned top left", 2, "causal_mask", causal_mask_aligned_top_left,
-        [q.cache_equals_full, c.check_masks]),
+        [q.cache_equals_full, c.check_masks], GITHUB + "pytorch/pytorch/issues/103082"),
     Mistake(None, "The causal mask is inverted", 2, "causal_mask", causal_mask_inverted,
-        [q.causality, c.check_masks, c.check_transformer]),
+        [q.causality, c.check_masks, c.check_transformer], GITHUB + "pytorch/examples/issues/649"),
     Mistake(None, "The padding mask is inverted", 2, "padding_mask", padding_mask_inverted,
         [q.padding_invariance, q.every_token_counts, c.check_masks]),
     Mistake(None, "Heads are split without a transpose", 3, "MultiHeadAttention.split_heads",
         heads_split_without_transpose,
-        [q.causality, q.permutation_equivariance, c.check_multi_head, c.check_encoder_layer]),
+        [q.causality, q.permutation_equivariance, c.check_multi_head, c.check_encoder_layer],
+        GITHUB + "reczoo/FuxiCTR/issues/30"),
     Mistake(None, "All sines stand before all cosines", 4, "sinusoidal_encoding", sines_before_cosines,
         [c.check_sinusoids, c.check_transformer]),
     Mistake(None, "The embedding is not scaled", 6, "TokenEmbedding.forward", embedding_not_scaled,
-        [q.sizes_balance, c.check_embedding, c.check_transformer]),
-    Mistake(None, "The residual is forgotten", 5, "SublayerConnection.forward", residual_forgotten, [c.check_residual]),
+        [q.sizes_balance, c.check_embedding, c.check_transformer], GITHUB + "OpenNMT/OpenNMT-py/issues/1722"),
+    Mistake(None, "The residual is forgotten", 5, "SublayerConnection.forward", residual_forgotten, [c.check_residual],
+        GITHUB + "kyegomez/BitNet/issues/32"),
     Mistake(None, "One layer is used twice", 7, "Encoder.__init__", one_layer_used_twice,
-        [q.layers_are_distinct, c.check_stacks]),
+        [q.layers_are_distinct, c.check_stacks], GITHUB + "espnet/espnet/issues/1278"),
     Mistake(None, "The output is not tied though it should be", 9, "Transformer.__init__", output_not_tied,
-        [q.tied_weights_are_one]),
+        [q.tied_weights_are_one], GITHUB + "huggingface/transformers/pull/43429"),
     Mistake(None, "The feed-forward takes a mean over the batch", 6, "FeedForward.forward", mean_over_the_batch,
         [q.batch_equals_single, c.check_feed_forward]),
     Mistake(None, "The feed-forward takes a mean over the sentence", 6, "FeedForward.forward", mean_over_the_sentence,
@@ -573,8 +577,9 @@ MISTAKES = [
     Mistake(None, "The cache does not follow the beam", 11, "DecoderCache.select", cache_stays_where_it_was,
         [q.a_beam_needs_no_cache], GITHUB + "huggingface/transformers/issues/46612"),
     Mistake(None, "Top-p drops the token that reaches p", 11, "keep_top_p", nucleus_without_the_token_that_fills_it,
-        [q.the_nucleus_reaches_its_share]),
-    Mistake(None, "Padding counts in the loss", 10, "token_loss", padding_counts, [q.loss_adds_up]),
+        [q.the_nucleus_reaches_its_share], GITHUB + "fishaudio/fish-speech/pull/1171"),
+    Mistake(None, "Padding counts in the loss", 10, "token_loss", padding_counts, [q.loss_adds_up],
+        GITHUB + "Lightning-Universe/lightning-transformers/issues/266"),
 ]  # fmt: skip
 
 CODE = [mistake for mistake in MISTAKES if isinstance(mistake, Mistake)]

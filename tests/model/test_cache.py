@@ -2,21 +2,7 @@
 
 import pytest
 import torch
-from helpers import (
-    BATCH,
-    D_HEAD,
-    D_MODEL,
-    HEADS,
-    SRC_LEN,
-    TGT_LEN,
-    close,
-    in_float64,
-    redraw,
-    source_ids,
-    target_ids,
-    tiny_model,
-    vectors,
-)
+from helpers import BATCH, D_HEAD, D_MODEL, HEADS, SRC_LEN, TGT_LEN, close, in_float64, redraw, tiny_case, vectors
 
 from transformer_lib import KVCache, MemoryCache, MultiHeadAttention, causal_mask, record_attention
 
@@ -64,7 +50,7 @@ def test_the_memory_is_projected_once() -> None:
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("prefill", [1, 2, 4])
 def test_prefill_then_single_tokens(norm_first: bool, prefill: int) -> None:
-    model, src, tgt = tiny_model(norm_first=norm_first), source_ids(), target_ids()
+    model, src, tgt = tiny_case(norm_first=norm_first)
     memory, mask = model.encode(src)
     full, cache = model.decode(tgt, memory, mask), model.new_cache(TGT_LEN)
     assert cache.length == 0
@@ -76,7 +62,7 @@ def test_prefill_then_single_tokens(norm_first: bool, prefill: int) -> None:
 
 
 def test_two_caches_do_not_know_of_each_other() -> None:
-    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    model, src, tgt = tiny_case()
     memory, mask = model.encode(src)
     one, other = model.new_cache(), model.new_cache()
     first = model.decode(tgt[:, :2], memory, mask, one)
@@ -88,7 +74,7 @@ def test_two_caches_do_not_know_of_each_other() -> None:
 
 @in_float64()
 def test_maps_can_be_recorded_while_decoding_with_a_cache() -> None:
-    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    model, src, tgt = tiny_case()
     memory, mask = model.encode(src)
     with record_attention(model) as full:
         model.decode(tgt, memory, mask)
@@ -102,19 +88,19 @@ def test_maps_can_be_recorded_while_decoding_with_a_cache() -> None:
 
 
 def test_decoding_one_more_than_fits_is_refused_before_anything_is_stored() -> None:
-    model, src = tiny_model(), source_ids()
+    model, src, tgt = tiny_case()
     memory, mask = model.encode(src)
     cache = model.new_cache()
-    model.decode(target_ids(seq=13), memory, mask, cache)
+    model.decode(tgt.repeat(1, 3)[:, :13], memory, mask, cache)
     with pytest.raises(ValueError, match="sequence of length 1 at offset 13 exceeds max_len=13"):
-        model.decode(target_ids()[:, :1], memory, mask, cache)
+        model.decode(tgt[:, :1], memory, mask, cache)
     assert cache.length == 13
 
 
 @in_float64()
 def test_sequences_go_on_from_others() -> None:
-    model, ids = tiny_model(), target_ids()
-    memory, mask = model.encode(source_ids()[:1].expand(BATCH, -1))
+    model, src, ids = tiny_case()
+    memory, mask = model.encode(src[:1].expand(BATCH, -1))
     rows = torch.tensor([2, 0, 0])
     cache = model.new_cache()
     cache.select(rows)  # of nothing, which changes nothing
@@ -143,7 +129,7 @@ def test_a_cache_of_another_batch_is_refused() -> None:
 
 def test_a_refused_call_leaves_the_cache_as_it_was(without_shape_checks: None) -> None:
     """A mask that does not fit is seen before the first layer has put anything away."""
-    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    model, src, tgt = tiny_case()
     memory, memory_mask = model.encode(src)
     cache = model.new_cache()
     model.decode(tgt[:, :2], memory, memory_mask, cache)

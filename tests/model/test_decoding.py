@@ -16,7 +16,6 @@ from transformer_lib.sampling import sample_decode
 from transformer_lib.transformer import Transformer
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_cache_and_batch_change_nothing(seed, norm_first):
@@ -67,6 +66,9 @@ def test_translate_ids_and_exact_match():
         for source, answer, end in zip(SOURCES, answers, ended, strict=True)
     ]
     assert exact_match(model, pairs) == exact_match(model, pairs, use_cache=False, batch_size=2) == sum(ended) / 5
+    beams = translate_ids(model, SOURCES, max_new_tokens=16, decode=beam_search, beam_size=3)
+    pairs = [(source, [1, *answer]) for source, answer in zip(SOURCES, beams, strict=True) if answer[-1] == 2]
+    assert pairs and exact_match(model, pairs, decode=beam_search, beam_size=3) == 1.0
 
 
 @pytest.mark.parametrize("kind", [Transformer, FastTransformer])

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from helpers import close, in_float64, source_ids, target_ids, tiny_config, tiny_model
@@ -20,11 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from transformer_lib import Transformer, TransformerConfig, evaluate, greedy_decode, laws, token_loss
 from transformer_lib.data.batches import TokenBatches
 
-NAMES = ("batch", "src_len", "tgt_len")
-DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu])]
 
-
-@pytest.fixture(params=DEVICES)
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu])])
 def device(request) -> str:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("there is no GPU")
@@ -113,10 +109,8 @@ def test_two_threads_compute_what_one_computes() -> None:
     torch.set_num_threads(1)
 
 
-def test_forward_backward_and_every_step_of_decoding_compile_without_a_graph_break(
-    device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' shape checks are not compiled
+@pytest.mark.usefixtures("without_shape_checks")  # they are not compiled
+def test_forward_backward_and_every_step_of_decoding_compile_without_a_graph_break(device: str) -> None:
     model = tiny_model(norm_first=True, n_encoder_layers=1, n_decoder_layers=1).to(device)
     src, tgt = source_ids().to(device), target_ids().to(device)
 
@@ -150,7 +144,8 @@ def other_sizes() -> Iterator[tuple[Tensor, Tensor]]:
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_export_leaves_batch_and_lengths_open(without_shape_checks: None, strict: bool) -> None:
     model = in_eval_mode()
-    batch, src_len, tgt_len = (torch.export.Dim(name, min=1, max=13 if name != "batch" else 99) for name in NAMES)
+    names = "batch", "src_len", "tgt_len"
+    batch, src_len, tgt_len = (torch.export.Dim(name, min=1, max=13 if name != "batch" else 99) for name in names)
     shapes = ({0: batch, 1: src_len}, {0: batch, 1: tgt_len})
     program = torch.export.export(model, (source_ids(), target_ids()), dynamic_shapes=shapes, strict=strict).module()
     for src, tgt in other_sizes():

@@ -7,20 +7,9 @@ import torch
 from transformer_lib import LayerNorm, layer_norm
 
 
-def test_layer_norm_equals_torchs() -> None:
-    contracts.check_layer_norm()
-
-
-def test_the_residual_connection_is_the_papers_or_pre_norm() -> None:
-    contracts.check_residual()
-
-
-def test_feed_forward_equals_torchs_linear_maps() -> None:
-    contracts.check_feed_forward()
-
-
-def test_the_embedding_is_torchs_times_the_square_root_of_the_width() -> None:
-    contracts.check_embedding()
+@pytest.mark.parametrize("part", ["layer_norm", "residual", "feed_forward", "embedding"])
+def test_it_is_torchs_or_the_papers(part: str) -> None:
+    getattr(contracts, f"check_{part}")()
 
 
 @pytest.mark.usefixtures("without_shape_checks")

@@ -13,7 +13,7 @@ from transformer_lib import TokenBatches, Trainer, Transformer, evaluate, evalua
 from transformer_lib.data import numbers
 from transformer_lib.loss import batch_loss
 
-PAIRS = numbers.encode_pairs(numbers.number_pairs(120, seed=1))
+PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
 
 
 def tiny(**changes) -> Transformer:
@@ -32,7 +32,7 @@ def test_the_sum_by_hand(smoothing: float) -> None:
             share = 1 - smoothing if token == targets[i, j] else smoothing / 5
             by_hand -= share * log_p[token].item()
     assert number == 4
-    assert total.item() == pytest.approx(by_hand, abs=1e-6)
+    assert total.item() == pytest.approx(by_hand, rel=0, abs=1e-12)  # float64 throughout, whatever torch's own type is
 
 
 @settings(max_examples=40, deadline=None)
@@ -104,7 +104,6 @@ def test_a_16_bit_model_is_judged_and_trained_by_sums_in_32(dtype: torch.dtype) 
     ("call", "message"),
     [
         (lambda: smoothed_targets(torch.tensor([1]), 5, 1.0, 0), "smoothing must be at least 0 and below 1, got 1.0"),
-        (lambda: smoothed_targets(torch.tensor([1]), 2, 0.1, 0), r"vocab_size must be at least 3 .* got 2"),
         (lambda: evaluate(tiny(), TokenBatches(PAIRS, pad_id=7)), "batches pad with 7, but the model's pad_id is 0"),
     ],
 )

@@ -3,7 +3,7 @@
 import contracts
 import pytest
 import torch
-from helpers import close, in_float64, source_ids, target_ids, tiny_config, tiny_model
+from helpers import close, in_float64, tiny_case, tiny_config, tiny_model
 
 from transformer_lib import PositionalEncoding, Transformer, sinusoidal_encoding
 
@@ -36,7 +36,7 @@ def test_memory_that_is_new_holds_the_table(dtype: torch.dtype) -> None:
 @in_float64()
 @pytest.mark.parametrize("assign", [False, True])
 def test_a_model_made_without_memory_computes_the_same(assign: bool) -> None:
-    model, src, tgt = tiny_model(), source_ids(), target_ids()
+    model, src, tgt = tiny_case()
     with torch.device("meta"):
         other = Transformer(tiny_config()).eval()
     if not assign:

@@ -26,7 +26,7 @@ def test_it_is_silent_when_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> No
 def test_it_tells_a_person_how_far_it_is_and_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = to_see(monkeypatch, terminal=True)
     assert watched()
-    with progress(what="training", total=40, done=20, delay=0.0) as bar:
+    with progress(what="training", total=40, initial=20, delay=0.0) as bar:
         bar.update(10)
         bar.set_postfix(loss="1.5")
     shown = stream.getvalue()

@@ -34,7 +34,6 @@ def test_the_likeliest_by_hand():
     assert keep_top_k(torch.zeros(5), 2).isfinite().sum() == 2  # of equals, just so many
 
 
-@pytest.mark.no_cover
 @given(
     logits=st.lists(st.floats(-20, 20), min_size=1, max_size=12),
     p=st.floats(0.0, 1.0, exclude_min=True),
@@ -98,7 +97,6 @@ def test_the_limits_are_greedy(options):
         assert torch.equal(sample_decode(model, SRC_IDS, max_new_tokens=9, generator=chance(), **options), greedy)
 
 
-@pytest.mark.no_cover
 def test_the_cache_and_the_seed():
     for seed in range(4):
         model = lively_model(seed)
@@ -116,10 +114,8 @@ def test_the_cache_and_the_seed():
         (dict(temperature=0), "temperature must be above 0, got 0; the limit of ever lower temperatures is greedy_dec"),
         (dict(temperature=-1.0), "temperature must be a finite number above 0, got -1.0"),
         (dict(temperature=math.inf), "temperature must be a finite number above 0, got inf"),
-        (dict(temperature="hot"), "temperature must be a finite number above 0, got 'hot'"),
         (dict(top_k=0), "k must be a whole number of at least 1, got 0"),
         (dict(top_p=0.0), "top_p must be above 0 and at most 1, got 0.0"),
-        (dict(top_p=-0.5), "top_p must be above 0 and at most 1, got -0.5"),
         (dict(top_p=1.5), "top_p must be above 0 and at most 1, got 1.5"),
         (dict(max_new_tokens=18), r"max_new_tokens \(18\) must be at most the model's max_len \(17\)"),
     ],

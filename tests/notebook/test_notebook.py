@@ -44,16 +44,9 @@ def test_the_running_example_follows_the_default_type() -> None:
     assert example.attention()(example.vectors()).dtype == torch.float64
 
 
-@pytest.mark.parametrize("threads", ["two", "0", "-1", "", "10000"])
-def test_threads_that_are_no_number_are_refused(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOOK_THREADS", threads)
-    with pytest.raises(ValueError, match=f"BOOK_THREADS must be a whole number of at least 1, got '{threads}'"):
-        notebook.setup()
-
-
 def test_every_measured_result_can_be_read() -> None:
     names = sorted(path.stem for path in results.FOLDER.iterdir())
-    assert names == ["ablation", "comparison", "speed", "trainings"]  # the four that the docstring names
+    assert names == ["ablation", "combination", "comparison", "speed", "trainings"]  # those that the docstring names
     assert all(results.read(name) for name in names)
     with pytest.raises(FileNotFoundError):
         results.read("nothing")

@@ -13,12 +13,12 @@ from helpers import RECIPE, Numbers, in_another_process, train, training_log
 from transformer_lib import Trainer, Transformer
 from transformer_lib.distributed import ParallelTrainer, processes
 from transformer_lib.fast import FastTransformer
-from transformer_lib.recipes import TASKS, Run, _pace, average_weights, read_recipe
+from transformer_lib.recipes import TASKS, Run, average_weights, read_recipe, run
 
 AUTO = RECIPE.replace("steps = 9", "steps = 9\nprecision = 'auto'").replace("seed = 3", "seed = 3\nhours = 1.5")
 
 
-def test_a_run_leaves_a_folder(recipe, tmp_path, capsys):
+def test_a_run_leaves_a_folder_and_is_not_run_again(recipe, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "runs" / "a"
     assert train(recipe, folder) == 0
     forecast, *told = capsys.readouterr().out.splitlines()
@@ -36,6 +36,9 @@ def test_a_run_leaves_a_folder(recipe, tmp_path, capsys):
     a, b = (Transformer.load(folder / f"step_{step}.safetensors").state_dict() for step in (8, 9))
     for name, weight in Transformer.load(folder / "model.safetensors").state_dict().items():
         assert torch.equal(weight, ((a[name] + b[name]) / 2).half().float()), name
+    monkeypatch.setattr(Trainer, "train_step", None)
+    assert train(recipe, folder) == 0
+    assert "; 0 of 9 steps are left, " in capsys.readouterr().out
 
 
 def test_one_recipe_is_one_model_and_another_seed_another(recipe, tmp_path):
@@ -54,8 +57,12 @@ class SlowNumbers(Numbers):
         return super().measure(model)
 
 
+def choose_bfloat16(seconds_in, has_bfloat16):
+    return "bfloat16", "the test says so", 0.1
+
+
 def train_slowly(recipe, folder):
-    TASKS["pronounce"] = SlowNumbers
+    TASKS["pronounce"], run._choose_precision = SlowNumbers, choose_bfloat16
     train(recipe, folder)
 
 
@@ -70,7 +77,7 @@ def test_a_run_that_was_killed_comes_to_the_same_model(recipe, tmp_path, monkeyp
     assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     # What goes on may be another machine, and takes the precision that the first one chose all the same.
-    monkeypatch.setattr(_pace, "choose_precision", None)
+    monkeypatch.setattr(run, "_choose_precision", None)
     (tmp_path / "whole").mkdir()
     shutil.copy(tmp_path / "killed" / "chosen.json", tmp_path / "whole")
     assert train(recipe, tmp_path / "whole") == train(recipe, tmp_path / "killed") == 0
@@ -79,37 +86,28 @@ def test_a_run_that_was_killed_comes_to_the_same_model(recipe, tmp_path, monkeyp
     assert training_log(tmp_path / "whole") == training_log(tmp_path / "killed")
 
 
-def test_a_finished_run_is_not_run_again(recipe, tmp_path, monkeypatch, capsys):
-    assert train(recipe, tmp_path / "a") == 0
-    monkeypatch.setattr(Trainer, "train_step", None)
-    assert train(recipe, tmp_path / "a") == 0
-    assert "; 0 of 9 steps are left, " in capsys.readouterr().out
-
-
 # ---------------------------------------------------------------- what it says when it begins
 
 
 @pytest.mark.parametrize(
-    ("bfloat16", "seconds", "chosen"),
+    ("seconds", "chosen"),
     [
-        (False, {"float32": 0.4}, ("float32", "this CPU has no instructions for bfloat16", 0.4)),
-        (True, {"float32": 0.4, "bfloat16": 0.2}, ("bfloat16", "a step takes 0.2 seconds, and 0.4 in float32", 0.2)),
-        (True, {"float32": 0.4, "bfloat16": 0.38}, ("float32", "a step takes 0.4 seconds, and 0.38 in bfloat16", 0.4)),
-        (True, {"float32": 0.4, "bfloat16": 9.1}, ("float32", "a step takes 0.4 seconds, and 9.1 in bfloat16", 0.4)),
+        ({"float32": 0.4}, ("float32", "there are no instructions for bfloat16 here", 0.4)),
+        ({"float32": 0.4, "bfloat16": 0.2}, ("bfloat16", "a step takes 0.2 seconds, and 0.4 in float32", 0.2)),
+        ({"float32": 0.4, "bfloat16": 0.38}, ("float32", "a step takes 0.4 seconds, and 0.38 in bfloat16", 0.4)),
     ],
 )
-def test_the_quicker_precision_is_chosen(monkeypatch, bfloat16, seconds, chosen):
-    monkeypatch.setattr(_pace, "has_bfloat16", lambda device: bfloat16)
-    assert _pace.choose_precision(seconds.__getitem__, torch.device("cpu")) == chosen  # what need not be timed is not
+def test_the_quicker_precision_is_chosen(seconds, chosen):
+    assert run._choose_precision(seconds.__getitem__, "bfloat16" in seconds) == chosen  # what is slow is not timed
 
 
 def test_who_may_be_quick_in_16_bits(monkeypatch):
-    assert not _pace.has_bfloat16(torch.device("mps"))
-    assert _pace.has_bfloat16(torch.device("cpu")) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert not run._has_bfloat16(torch.device("mps"))
+    assert run._has_bfloat16(torch.device("cpu")) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert _pace.has_bfloat16(torch.device("cuda"))
+    assert run._has_bfloat16(torch.device("cuda"))
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert not _pace.has_bfloat16(torch.device("cpu"))
+    assert not run._has_bfloat16(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("times", "right", "number"), [([0.25, 1.0, 0.5], 0.5, 4), ([3.0], 3.0, 2)])
@@ -121,9 +119,9 @@ def test_steps_that_are_timed_leave_no_trace(monkeypatch, times, right, number):
         clock[0] += 5.0 if len(made) == 1 else times[len(made) - 2]
         return torch.tensor(0.0)
 
-    monkeypatch.setattr(_pace.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(run.time, "perf_counter", lambda: clock[0])
     before = torch.get_rng_state()
-    assert _pace.seconds_per_step(lambda: SimpleNamespace(train_step=step)) == right
+    assert run._seconds_per_step(lambda: SimpleNamespace(train_step=step)) == right
     assert len(made) == number
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -134,32 +132,33 @@ def test_what_was_chosen_trains_as_if_the_recipe_said_so(recipe, tmp_path, monke
     said = tmp_path / "said.toml"
     said.write_text(RECIPE.replace("steps = 9", f"steps = 9\nprecision = '{chosen}'"))
     recipe.write_text(AUTO)
-    monkeypatch.setattr(_pace, "has_bfloat16", lambda device: True)
+    time_steps = run._seconds_per_step
 
     def watch(trainer):
-        _pace.seconds_per_step(trainer)
+        time_steps(trainer)
         return 0.1 if (trainer().precision is None) == (chosen == "float32") else 900.0
 
-    monkeypatch.setattr("transformer_lib.recipes.run.seconds_per_step", watch)
+    monkeypatch.setattr(run, "_seconds_per_step", watch)
+    monkeypatch.setattr(run, "_has_bfloat16", lambda device: True)
     assert train(recipe, tmp_path / "auto") == 0
     assert capsys.readouterr().out.startswith(f"{chosen}, because a step takes 0.1 seconds, and 900 in ")
     assert train(said, tmp_path / "said") == 0
     auto, said = (tmp_path / name / "model.safetensors" for name in ("auto", "said"))
     assert auto.read_bytes() == said.read_bytes()
-    monkeypatch.setattr("transformer_lib.recipes.run.seconds_per_step", None)
+    monkeypatch.setattr(run, "_seconds_per_step", None)
     assert train(recipe, tmp_path / "auto") == 0
     assert capsys.readouterr().out.splitlines()[-3].startswith(f"{chosen}, because a step takes 0.1 seconds")
 
 
 def test_more_than_the_recipe_promises(recipe, tmp_path, monkeypatch):
     recipe.write_text(AUTO)
-    monkeypatch.setattr(_pace, "has_bfloat16", lambda device: False)
-    begin = "float32, because this CPU has no instructions for bfloat16; 9 steps, 600 seconds each: "
+    monkeypatch.setattr(run, "_has_bfloat16", lambda device: True)
+    begin = "float32, because a step takes 600 seconds, and 600 in bfloat16; 9 steps, 600 seconds each: "
     for seconds, told in (
         (599.0, "89.8 minutes."),
         (601.0, "1.5 hours.\nThat is more than the 1.5 hours that the recipe"),
     ):
-        monkeypatch.setattr("transformer_lib.recipes.run.seconds_per_step", lambda trainer, seconds=seconds: seconds)
+        monkeypatch.setattr(run, "_seconds_per_step", lambda trainer, seconds=seconds: seconds)
         folder = tmp_path / str(seconds)
         folder.mkdir()
         forecast = Run(read_recipe(recipe), Numbers(), folder).forecast()
@@ -169,7 +168,7 @@ def test_more_than_the_recipe_promises(recipe, tmp_path, monkeypatch):
 
 def test_times_as_people_say_them():
     said = {4.4: "4 seconds", 89: "89 seconds", 91: "1.5 minutes", 5399: "90.0 minutes", 9720: "2.7 hours"}
-    assert {seconds: _pace.duration(seconds) for seconds in said} == said
+    assert {seconds: run._duration(seconds) for seconds in said} == said
 
 
 # ---------------------------------------------------------------- quick, in 16 bits, in parallel
@@ -232,7 +231,3 @@ def test_averages():
     assert average_weights([a, b])["x"].tolist() == [2.0, 2.0]
     assert average_weights([a])["x"].tolist() == [1.0, 2.0]
     assert average_weights([{"x": torch.full((1,), 60000.0).half()} for _ in range(3)])["x"].item() == 60000.0
-    with pytest.raises(ValueError, match="needs at least one state dict, got none"):
-        average_weights([])
-    with pytest.raises(ValueError, match="states of one model, got states with different names"):
-        average_weights([a, {"y": torch.ones(2)}])

@@ -48,6 +48,8 @@ def test_every_address_follows_a_fork_and_is_told(fork, caplog):
 
 def test_another_repository_and_another_host_can_be_named(fork, monkeypatch):
     assert book_env.base_url("https://github.com/Someone/someone.github.io") == "https://someone.github.io/"
+    monkeypatch.delenv("GITHUB_REPOSITORY")
+    assert repository.public_url().startswith("https://github.com/")  # that of the clone, or the declared one
     monkeypatch.setenv("BOOK_REPOSITORY", "https://github.com/a/b/")
     assert repository.public_url() == "https://github.com/a/b"
     monkeypatch.setenv("BOOK_BASE_URL", "https://example.org/book")

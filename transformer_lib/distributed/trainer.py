@@ -21,32 +21,29 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from transformer_lib import _files
 from transformer_lib._checks import shown
 from transformer_lib.data.batches import Batch, TokenBatches
-from transformer_lib.distributed.checkpoint import load_sharded, read_sharded, save_sharded
+from transformer_lib.distributed.checkpoint import KIND, load_sharded, save_sharded
 from transformer_lib.loss import token_loss
-from transformer_lib.training import Trainer, named, random_state, set_random_state
+from transformer_lib.training import Trainer, random_state, set_random_state
 from transformer_lib.transformer import Transformer
 
 
 @contextlib.contextmanager
-def processes(device: torch.device | str = "cpu", *, minutes: int = 30) -> Iterator[torch.device]:
+def processes(device: torch.device | str = "cpu") -> Iterator[torch.device]:
     """Join the processes that `torchrun` started, for the length of a `with` block; without it, be the only one.
 
     On the CPU they talk through gloo. On GPUs each process takes one, and they talk through NCCL.
-
-    Args:
-        device: "cpu" or "cuda".
-        minutes: how long to wait for the others at one place before giving up.
 
     Yields:
         The device of this process.
 
     Raises:
-        ValueError: if there is no way for processes to talk on that device.
+        ValueError: if `device` is neither "cpu" nor "cuda".
     """
     device = torch.device(device)
     backend = {"cpu": "gloo", "cuda": "nccl"}.get(device.type)
@@ -61,7 +58,7 @@ def processes(device: torch.device | str = "cpu", *, minutes: int = 30) -> Itera
     alone: dict[str, Any] = {}
     if "RANK" not in os.environ:
         alone = {"store": dist.HashStore(), "rank": 0, "world_size": 1}  # type: ignore[attr-defined]
-    dist.init_process_group(backend, timeout=timedelta(minutes=minutes), **alone)
+    dist.init_process_group(backend, timeout=timedelta(minutes=30), **alone)
     try:
         yield device
     finally:
@@ -78,27 +75,23 @@ def shard_batch(batch: Batch, rank: int, processes: int, pad_id: int) -> Batch:
     """Return the rows of one process: every `processes`-th, beginning at `rank`.
 
     A batch is sorted by length; dealt like cards, all processes get as many short rows as long ones, give or take
-    one. A process for which there is no row must take part in each all-reduce all the same, with something that counts
-    for nothing: the first row, with padding for a target.
+    one. One for which there is no row takes part in each all-reduce all the same, with what counts for nothing: the
+    first row, with padding for a target.
     """
     if rank < len(batch.src_ids):
         return Batch(batch.src_ids[rank::processes], batch.tgt_ids[rank::processes])
     return Batch(batch.src_ids[:1], torch.full_like(batch.tgt_ids[:1], pad_id))
 
 
-def shard(model: Transformer, policy: MixedPrecisionPolicy | None = None) -> None:
-    """Leave in each process its part of every weight, gathered layer by layer when it is needed (FSDP2).
+def shard(model: Transformer) -> None:
+    """Leave in each process its part of every weight of a model that is the same in all (FSDP2).
 
-    They are gathered when the model is called, `model(src_ids, tgt_ids)`, and not for a method alone such as `encode`
-    or the fast model's `loss`: to decode, take `ParallelTrainer.full_model`.
-
-    Args:
-        model: on its device, and the same in all processes; changed in place.
-        policy: types of numbers in which to compute and to send gradients; by default those of the weights.
+    They are gathered layer by layer when the model is called, `model(src_ids, tgt_ids)`, and not for a method alone
+    such as `encode` or the fast model's `loss`: to decode, take `ParallelTrainer.full_model`.
     """
     mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
     for part in (*model.encoder.layers, *model.decoder.layers, model):  # inner ones first: each is gathered by itself
-        fully_shard(part, mesh=mesh, mp_policy=policy or MixedPrecisionPolicy())
+        fully_shard(part, mesh=mesh)
 
 
 class ParallelTrainer(Trainer):
@@ -146,21 +139,21 @@ class ParallelTrainer(Trainer):
         return [shard_batch(batch, self.rank, self.processes, self.model.config.pad_id) for batch in window]
 
     def loss_of(self, batch: Batch) -> Tensor:
-        """Return the summed loss of a batch, from logits: the gradients are sent by what surrounds a whole model."""
-        logits = self.forward(batch.src_ids, batch.tgt_ids[:, :-1])  # (batch, tgt_len, vocab)
-        pad_id = self.model.config.pad_id
-        return token_loss(logits, batch.tgt_ids[:, 1:], pad_id=pad_id, smoothing=self.smoothing)[0]
+        """Return the summed loss of a batch, from logits: the gradients are sent by what surrounds a whole model.
 
-    def forward(self, src_ids: Tensor, tgt_ids: Tensor) -> Tensor:
-        """Return the logits; after the last batch of a step the gradients are sent, and not before."""
+        That is after the last batch of a step, and not before.
+        """
         self.parts_left -= 1
+        wait = contextlib.nullcontext()
         if self.wrapped is None:
             self.model.set_requires_gradient_sync(self.parts_left == 0)
-            with warnings.catch_warnings():  # of changing the logits in place, which nobody does
-                warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
-                return self.model(src_ids, tgt_ids)
-        with self.wrapped.no_sync() if self.parts_left else contextlib.nullcontext():
-            return self.wrapped(src_ids, tgt_ids)
+        elif self.parts_left:
+            wait = self.wrapped.no_sync()
+        with wait, warnings.catch_warnings():  # of changing the logits in place, which nobody does
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
+            logits = (self.wrapped or self.model)(batch.src_ids, batch.tgt_ids[:, :-1])  # (batch, tgt_len, vocab)
+        pad_id = self.model.config.pad_id
+        return token_loss(logits, batch.tgt_ids[:, 1:], pad_id=pad_id, smoothing=self.smoothing)[0]
 
     def mean_over_processes(self, number: Tensor) -> Tensor:
         """Return the mean of a number over all processes; each must ask for it."""
@@ -200,10 +193,9 @@ class ParallelTrainer(Trainer):
             ValueError: if it is damaged, or was written with another model, other data or other settings; the trainer
                 is as it was.
         """
-        path = Path(path)
-        random, about = read_sharded(path)
+        random, about = _files.read(path, KIND)
         self.check_setting(path, about["setting"])
-        load_sharded(path, self.model, self.optimizer, about)
+        load_sharded(Path(path), self.model, self.optimizer, about)
         self.go_to(about)
-        if own := named(random, f"random.{self.rank}."):  # a process that was not there begins with its own numbers
+        if own := _files.named(random, f"random.{self.rank}."):  # a process that was not there keeps its own
             set_random_state([own[str(i)] for i in range(len(own))])

@@ -17,11 +17,7 @@ from transformer_lib.masks import Mask
 
 
 class Rows:
-    """Where the real tokens of a padded batch are.
-
-    Args:
-        real: `True` where a token is real.
-    """
+    """Where the real tokens of a padded batch are, by a mask that is `True` there."""
 
     def __init__(self, real: Bool[Tensor, "batch seq"]) -> None:
         self.shape = real.shape

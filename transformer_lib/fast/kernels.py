@@ -39,8 +39,8 @@ class FastDropout(nn.Dropout):
 class FastLinear(nn.Linear):
     """A `torch.nn.Linear` that lets oneDNN multiply where that is quicker: in decoding, on a CPU with AVX-512.
 
-    PyTorch brings two libraries for products on CPUs. In float32 it asks MKL, which leaves the widest instructions
-    of processors that are not Intel's unused. oneDNN uses what there is, and asks for copies of `x` and the result.
+    In float32 PyTorch asks MKL, which leaves the widest instructions of processors that are not Intel's unused. oneDNN
+    uses what there is, and asks for copies of `x` and the result.
     """
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:

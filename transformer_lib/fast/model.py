@@ -26,9 +26,6 @@ class FastTransformer(Transformer):
     `Trainer`, `greedy_decode`, `beam_search`; the checkpoints of each can be loaded by the other. How many tokens are
     real is seen only in the data, so what computes without looking at them, such as `torch.func.vmap`, wants the
     plain model: `Transformer(config)` with the same state dict.
-
-    Args:
-        config: sizes and choices.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -67,13 +64,7 @@ class FastTransformer(Transformer):
     def loss(
         self, src_ids: Int[Tensor, "batch src_len"], tgt_ids: Int[Tensor, "batch tgt_len"], smoothing: float = 0.0
     ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """Return what `token_loss` makes of the logits, without logits of padding, and without all at one time.
-
-        Args:
-            src_ids: the sources.
-            tgt_ids: the targets, from BOS to EOS.
-            smoothing: see `token_loss`.
-        """
+        """Return what `token_loss` makes of the logits, without logits of padding, and without all at one time."""
         check_ids("tgt_ids", tgt_ids)
         real = tgt_ids[:, 1:] != self.config.pad_id  # (batch, tgt_len - 1)
         x, rows = self._decode(src_ids, tgt_ids[:, :-1], real)
@@ -107,17 +98,16 @@ class FastTransformer(Transformer):
         plain = type(output) in (nn.Linear, FastLinear) and output.bias is not None and "forward" not in vars(output)
         hooks = (vars(output)[f"_{name}_hooks"] for name in ("forward", "forward_pre", "backward", "backward_pre"))
         heard = any(hooks) or nn.modules.module._has_any_global_hook()
-        fits = x.dtype in (torch.float32, torch.float64) and 0.0 <= smoothing < 1.0 and self.config.tgt_vocab_size > 2
+        fits = x.dtype in (torch.float32, torch.float64) and 0.0 <= smoothing < 1.0
         return plain and not heard and fits
 
     def _decode(self, src_ids: Tensor, tgt_ids: Tensor, real: Tensor) -> tuple[Tensor, Rows]:
         """Return the decoder's packed output, `(1, n_real, d_model)`, and where it belongs."""
         memory, src_rows, memory_mask = self._encode(src_ids)
         rows = Rows(real)
-        mask = causal_mask(tgt_ids.size(1), device=tgt_ids.device)
+        mask = PackedMask(causal_mask(tgt_ids.size(1), device=tgt_ids.device), rows, rows)
         x = rows.pack(self.positions(self.tgt_embedding(tgt_ids)))
-        masks = PackedMask(mask, rows, rows), PackedMask(memory_mask, rows, src_rows)
-        return self.decoder(x, memory, *masks), rows
+        return self.decoder(x, memory, mask, PackedMask(memory_mask, rows, src_rows)), rows
 
     def _encode(self, src_ids: Tensor) -> tuple[Tensor, Rows, Tensor]:
         """Return the packed memory, where it came from, and the mask that hides padding."""

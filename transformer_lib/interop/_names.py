@@ -1,8 +1,6 @@
 """Which part of ours is which part of theirs, and the loading of tensors that bear our names."""
 
-import copy
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -38,6 +36,7 @@ BART = {
     "final_layer_norm": "feed_forward_residual.norm",
 }
 MARIAN = BART | {  # it was written after BART
+    "shared": "src_embedding",
     r"encoder\.embed_tokens": "src_embedding",
     r"decoder\.embed_tokens": "tgt_embedding",
     "lm_head": "output",
@@ -48,9 +47,7 @@ BERT = {
     r"LayerNorm\.gamma": "LayerNorm.weight",  # as TensorFlow and the first files of BERT say
     r"LayerNorm\.beta": "LayerNorm.bias",
     r"encoder\.layer": "layers",
-    r"attention\.self\.query": "self_attn.q_proj",
-    r"attention\.self\.key": "self_attn.k_proj",
-    r"attention\.self\.value": "self_attn.v_proj",
+    r"attention\.self\.(q|k|v)\w+": r"self_attn.\1_proj",  # query, key, value
     r"attention\.output\.dense": "self_attn.out_proj",
     r"attention\.output\.LayerNorm": "self_attn_residual.norm",
     r"intermediate\.dense": "feed_forward.fc1",
@@ -71,14 +68,12 @@ GPT2 = {
 
 
 def rename(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """Give each tensor, or module, its new name, without what `torch.compile` puts before it."""
+    """Give each tensor, or module, its new name."""
     renamed: dict[str, Any] = {}
     for name, x in tensors.items():
-        new = re.sub(r"\b_orig_mod(\.|$)", "", name).removesuffix(".")
         for theirs, ours in names.items():
-            new = re.sub(rf"\b{theirs}\b", ours, new)
-        if renamed.setdefault(new, x) is not x:
-            raise ValueError(f"{name} is there twice: another tensor, too, is our {new}")
+            name = re.sub(rf"\b{theirs}\b", ours, name)
+        renamed[name] = x
     return renamed
 
 
@@ -91,28 +86,14 @@ def split_in_proj(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return parts
 
 
-def unwrapped(module: Any) -> Any:
-    """What `torch.compile` wraps."""
-    return getattr(module, "_orig_mod", module)
-
-
-def like_layers(stack: Any, like: Callable[[Any], Any]) -> nn.ModuleList:
-    """Make a layer for each of a stack; one that is there several times stays one."""
-    made = {layer: like(layer) for layer in stack.layers}
-    return nn.ModuleList(made[layer] for layer in stack.layers)
-
-
 def adopt(module: nn.Module, source: nn.Module, names: dict[str, str]) -> None:
     """Let each part of a new module have what its part of `source` has beside weights: mode, dropout, eps."""
-    parts = {name: part for name, part in source.named_modules() if unwrapped(part) is part}
-    for name, part in rename(parts, names).items():
+    for name, part in rename(dict(source.named_modules(remove_duplicate=False)), names).items():
         try:
             ours = module.get_submodule(name).train(part.training)
         except AttributeError:  # such as the projection of queries, which torch keeps in one tensor with others
             continue
-        if isinstance(ours, nn.Dropout):
-            module.set_submodule(name, copy.deepcopy(part))
-        for setting in vars(part).keys() & {"eps", "dropout"}:
+        for setting in vars(part).keys() & {"eps", "dropout", "p"}:
             setattr(ours, setting, getattr(part, setting))
 
 
@@ -120,7 +101,7 @@ def load(module: Module, tensors: dict[str, Tensor]) -> Module:
     """Let copies of `tensors` take the place of the parameters of a new module, with their type and device.
 
     Raises:
-        ValueError: if any is missing, surplus or of another shape, or holds no floating-point numbers; all are named.
+        ValueError: if any is missing, surplus, of another shape or no floating-point numbers; all are named.
     """
     try:
         module.load_state_dict(tensors, assign=True)

@@ -14,7 +14,7 @@ from transformer_lib.config import ACTIVATIONS
 from transformer_lib.decoder import Decoder
 from transformer_lib.encoder import Encoder
 from transformer_lib.interop._names import BART, BERT, GPT2, load, rename, split_in_proj
-from transformer_lib.interop._source import read_source, widened
+from transformer_lib.interop._source import activation, read_source, require
 from transformer_lib.layers import LayerNorm
 
 # Patterns of the tensors that do not belong to the layers: embeddings before them, poolers and heads after them.
@@ -43,22 +43,20 @@ def from_gpt2(source: nn.Module | str | Path) -> Encoder:
         logits = theirs.lm_head(interop.from_gpt2("gpt2-folder")(x, causal_mask(ids.size(1))))
 
     Args:
-        source: `GPT2Model`, a model with a head around it such as `GPT2LMHeadModel`, or the path of a folder. A
-            `FileNotFoundError` if a file is not there, a `ValueError` that names what does not fit.
+        source: `GPT2Model`, a model with a head such as `GPT2LMHeadModel`, or a folder; errors as for `from_marian`.
 
     Returns:
         The encoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "gpt2", _GPT2_UNUSED)
-    config.require(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    d_ff, dropout = config.get("n_inner") or 4 * config["n_embd"], config.get("resid_pdrop", 0.1)
-    activation = ACTIVATIONS[config.activation("activation_function", "gelu_new")]
-    sizes = (config["n_layer"], config["n_embd"], config["n_head"], d_ff)
-    encoder = Encoder(*sizes, dropout, norm_first=True, activation=activation)
+    require(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+    sizes = config["n_layer"], config["n_embd"], config["n_head"], config.get("n_inner") or 4 * config["n_embd"]
+    bend = ACTIVATIONS[activation(config, "activation_function", "gelu_new")]
+    encoder = Encoder(*sizes, config.get("resid_pdrop", 0.1), norm_first=True, activation=bend)
     # GPT-2 keeps its matrices the other way round than nn.Linear.
     tensors = {name: x.T if x.dim() == 2 else x for name, x in tensors.items()}
     _set_eps(encoder, config.get("layer_norm_epsilon", 1e-5))
-    return load(encoder, widened(split_in_proj(rename(tensors, GPT2)))).eval()
+    return load(encoder, split_in_proj(rename(tensors, GPT2))).eval()
 
 
 def from_bert(source: nn.Module | str | Path) -> Encoder:
@@ -74,19 +72,18 @@ def from_bert(source: nn.Module | str | Path) -> Encoder:
         hidden = interop.from_bert("bert-folder")(x, mask)  # (batch, seq, d_model)
 
     Args:
-        source: `BertModel`, a model with a head around it such as `BertForMaskedLM`, or the path of a folder. A
-            `FileNotFoundError` if a file is not there, a `ValueError` that names what does not fit.
+        source: `BertModel`, a model with a head such as `BertForMaskedLM`, or a folder; errors as for `from_marian`.
 
     Returns:
         The encoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "bert", _BERT_UNUSED)
-    config.require(is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
+    require(config, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
     sizes = [config[n] for n in ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")]
-    activation = ACTIVATIONS[config.activation("hidden_act", "gelu")]
-    encoder = Encoder(*sizes, config.get("hidden_dropout_prob", 0.1), activation=activation)
+    bend = ACTIVATIONS[activation(config, "hidden_act", "gelu")]
+    encoder = Encoder(*sizes, config.get("hidden_dropout_prob", 0.1), activation=bend)
     _set_eps(encoder, config.get("layer_norm_eps", 1e-12))
-    return load(encoder, widened(rename(tensors, BERT))).eval()
+    return load(encoder, rename(tensors, BERT)).eval()
 
 
 def from_bart(source: nn.Module | str | Path) -> tuple[Encoder, Decoder]:
@@ -102,20 +99,19 @@ def from_bart(source: nn.Module | str | Path) -> tuple[Encoder, Decoder]:
         memory = encoder(x, mask)  # x: theirs.encoder's tokens, positions and layernorm_embedding, added up
 
     Args:
-        source: `BartModel`, a model with a head such as `BartForConditionalGeneration`, or the path of a folder. A
-            `FileNotFoundError` if a file is not there, a `ValueError` that names what does not fit.
+        source: `BartModel`, a model with a head, or the path of a folder; errors as for `from_marian`.
 
     Returns:
         Encoder and decoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "bart", _BART_UNUSED)
-    config.require(normalize_before=False, add_final_layer_norm=False)  # in configs of older versions
-    activation = ACTIVATIONS[config.activation("activation_function", "gelu")]
+    require(config, normalize_before=False, add_final_layer_norm=False)  # in configs of older versions
+    bend = ACTIVATIONS[activation(config, "activation_function", "gelu")]
     parts: Any = nn.ModuleDict()
     for side, kind in (("encoder", Encoder), ("decoder", Decoder)):
         sizes = [config[n] for n in (f"{side}_layers", "d_model", f"{side}_attention_heads", f"{side}_ffn_dim")]
-        parts[side] = kind(*sizes, config.get("dropout", 0.1), activation=activation)
-    load(parts, widened(rename(tensors, BART))).eval()
+        parts[side] = kind(*sizes, config.get("dropout", 0.1), activation=bend)
+    load(parts, rename(tensors, BART)).eval()
     return parts["encoder"], parts["decoder"]
 
 

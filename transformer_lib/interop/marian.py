@@ -3,15 +3,15 @@
 Source: Junczys-Dowmunt et al., "Marian: Fast Neural Machine Translation in C++", 2018.
 """
 
-import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from transformer_lib.config import TransformerConfig
 from transformer_lib.interop._names import MARIAN, load, rename
-from transformer_lib.interop._source import Settings, read_source, widened
+from transformer_lib.interop._source import activation, read_source, require
 from transformer_lib.positions import sinusoidal_encoding
 from transformer_lib.transformer import Transformer
 
@@ -47,27 +47,29 @@ def from_marian(source: nn.Module | str | Path) -> Transformer:
         The model, in evaluation mode, with type and device of the source's tensors.
 
     Raises:
-        FileNotFoundError: if a file is not there.
-        ValueError: if a file is damaged, or a setting or tensor does not fit; the message names it.
+        FileNotFoundError: if a file is not there; a file that is damaged is named by what reads it.
+        ValueError: if a setting or tensor does not fit; the message names it.
     """
     settings, tensors = read_source(source, "marian")
     config, tensors = _config(settings), rename(tensors, MARIAN)
     order = torch.arange(config.d_model).view(2, -1).T.flatten()  # sine of clock 0, its cosine, sine of clock 1, ...
-    encoding = _positions(tensors, order, sinusoidal_encoding(config.max_len, config.d_model))
+    encoding = sinusoidal_encoding(config.max_len, config.d_model).float()  # as the reference library keeps it
+    _take_positions(tensors, order, encoding)
     if "output.bias" in tensors:
         tensors["output.bias"] = tensors["output.bias"].squeeze(0)  # (1, vocab) in Marian
-    model = load(Transformer(config), widened(_with_all_ties(tensors, config)))
+    _tie(tensors, config)
+    model = load(Transformer(config), tensors)
     if config.tie_embeddings:
         model.output.weight = model.tgt_embedding.weight
     model.positions.encoding = encoding.to(model.output.weight)
-    _reorder(model, order.to(model.output.weight.device))
+    _reorder(model, order)
     return model.eval()
 
 
-def _config(settings: Settings) -> TransformerConfig:
+def _config(settings: dict[str, Any]) -> TransformerConfig:
     """Our config of their settings."""
-    settings.setdefault("scale_embedding", False)
-    settings.require(
+    require(
+        {"scale_embedding": False} | settings,
         scale_embedding=True,
         decoder_attention_heads=settings["encoder_attention_heads"],  # ours has one number for both
         decoder_ffn_dim=settings["encoder_ffn_dim"],
@@ -88,38 +90,31 @@ def _config(settings: Settings) -> TransformerConfig:
         dropout=settings.get("dropout", 0.1),
         share_vocab=share_vocab,
         tie_embeddings=settings.get("tie_word_embeddings", True),
-        activation=settings.activation("activation_function", "gelu"),
+        activation=activation(settings, "activation_function", "gelu"),
         pad_id=settings["pad_token_id"],
         bos_id=settings["decoder_start_token_id"],
         eos_id=settings["eos_token_id"],
     )
 
 
-def _positions(tensors: dict[str, Tensor], order: Tensor, expected: Tensor) -> Tensor:
-    """Take the tables of positions out of `tensors`, require that they are the sinusoids, return one in our order."""
-    found = [tensors.pop(f"{side}.embed_positions.weight", None) for side in ("encoder", "decoder")]
-    tables = [table.cpu() for table in found if table is not None]  # newer files leave them out
-    for table in tables:
-        worst = (table[:, order] - expected).abs().max().item() if table.shape == expected.shape else math.inf
-        if not worst <= max(1e-6, torch.finfo(table.dtype).eps):
+def _take_positions(tensors: dict[str, Tensor], order: Tensor, expected: Tensor) -> None:
+    """Take the tables of positions out of `tensors`, which newer files leave out; they must be the sinusoids."""
+    for name in [name for name in tensors if name.endswith("embed_positions.weight")]:
+        table = tensors.pop(name)
+        slack = max(1e-6, torch.finfo(table.dtype).eps)
+        if table.shape != expected.shape or not torch.allclose(table[:, order].cpu().float(), expected, atol=slack):
             raise ValueError(
-                f"embed_positions.weight {tuple(table.shape)} is not the table of sinusoids {tuple(expected.shape)} "
-                f"(off by up to {worst:.1e}): Transformer computes its positions and cannot keep others"
+                f"{name} {tuple(table.shape)} is not the table of sinusoids {tuple(expected.shape)}: "
+                "Transformer computes its positions and cannot keep others"
             )
-    # Without one: the reference library keeps it in float32, whatever the model's type.
-    return tables[0][:, order] if tables else expected.float()
 
 
-def _with_all_ties(tensors: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+def _tie(tensors: dict[str, Tensor], config: TransformerConfig) -> None:
     """Give each of our names its tensor: what is tied may stand in the source once or several times."""
     src, tgt, output = "src_embedding.weight", "tgt_embedding.weight", "output.weight"
-    as_tgt = src if config.share_vocab else tgt
-    tied_to = {src: src, tgt: as_tgt, output: as_tgt if config.tie_embeddings else output}
-    one = {src: tensors.pop("shared.weight")} if config.share_vocab and "shared.weight" in tensors else {}
-    for name in [name for name in tied_to if name in tensors]:
-        if not torch.equal(one.setdefault(tied_to[name], tensors[name]).to(tensors[name].device), tensors[name]):
-            raise ValueError(f"{name} differs from {tied_to[name]}, to which the config ties it")
-    return tensors | {name: one[first] for name, first in tied_to.items() if first in one}
+    for name, first, tied in ((tgt, src, config.share_vocab), (output, tgt, config.tie_embeddings)):
+        if tied and first in tensors and not torch.equal(tensors.setdefault(name, tensors[first]), tensors[first]):
+            raise ValueError(f"{name} differs from {first}, to which the config ties it")
 
 
 @torch.no_grad()

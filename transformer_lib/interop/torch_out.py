@@ -9,7 +9,7 @@ from torch import nn
 from transformer_lib.attention import MultiHeadAttention
 from transformer_lib.decoder import Decoder, DecoderLayer
 from transformer_lib.encoder import Encoder, EncoderLayer
-from transformer_lib.interop import _names
+from transformer_lib.interop._names import TORCH_DECODER, TORCH_ENCODER, adopt, load, rename
 from transformer_lib.layers import LayerNorm
 
 
@@ -18,35 +18,28 @@ def to_torch(module: nn.Module) -> Any:  # the type of theirs depends on that of
 
     Converts `LayerNorm`, `MultiHeadAttention`, `EncoderLayer`, `DecoderLayer`, `Encoder` and `Decoder`, compiled or
     not. Weights are copied; type, device, mode, norms, activation and dropout stay what they were.
-    A layer that a stack runs several times stays one layer.
     The result is batch first. At the call, a boolean mask of ours becomes `~mask`.
     A whole `Transformer` is not converted: `nn.Transformer` has no embeddings, positions or output layer.
-
-    Args:
-        module: one of ours.
-
-    Returns:
-        The module of `torch.nn`.
 
     Raises:
         ValueError: if there is no such module in `torch.nn`, as for one with an adapter (merge it first).
     """
-    module = _names.unwrapped(module)
+    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     theirs = _like(module)
-    names = _names.TORCH_DECODER if isinstance(module, Decoder | DecoderLayer) else _names.TORCH_ENCODER
+    names = TORCH_DECODER if isinstance(module, Decoder | DecoderLayer) else TORCH_ENCODER
     names = {ours: name for name, ours in names.items()}
-    _names.adopt(theirs, module, names)
-    tensors = _names.rename(module.state_dict(), names)
+    adopt(theirs, module, names)
+    tensors = rename(module.state_dict(), names)
     for name in [name for name in tensors if name.endswith(("q_proj.weight", "q_proj.bias"))]:
         thirds = [name.replace("q_proj.", f"{letter}_proj.") for letter in "qkv"]
         if tensors.keys() >= {*thirds}:  # if not, `load` names what is there instead
             tensors[name.replace("q_proj.", "in_proj_")] = torch.cat([tensors.pop(third) for third in thirds])
-    return _names.load(theirs, tensors)
+    return load(theirs, tensors)
 
 
 def _like(module: Any) -> Any:
     """Make theirs with the sizes, norms and activation of `module`; its weights are still random."""
-    match module := _names.unwrapped(module):
+    match module:
         case LayerNorm():
             return nn.LayerNorm(module.weight.numel())
         case MultiHeadAttention():
@@ -54,14 +47,9 @@ def _like(module: Any) -> Any:
             width = getattr(module.q_proj, "in_features", module.n_heads)
             return nn.MultiheadAttention(width, module.n_heads, batch_first=True)
         case EncoderLayer() | DecoderLayer():
-            residual, name = module.self_attn_residual, type(module).__name__
-            if any(
-                getattr(part, "norm_first", residual.norm_first) != residual.norm_first for part in module.children()
-            ):
-                raise ValueError(f"{name} with both pre-norm and post-norm has no counterpart in torch.nn")
             kind: Any = nn.TransformerEncoderLayer if isinstance(module, EncoderLayer) else nn.TransformerDecoderLayer
+            residual, activation = module.self_attn_residual, copy.deepcopy(module.feed_forward.activation)
             d_model, d_ff = residual.norm.weight.numel(), getattr(module.feed_forward.fc1, "out_features", 1)
-            activation = copy.deepcopy(module.feed_forward.activation)
             options = dict(norm_first=residual.norm_first, activation=activation, batch_first=True)
             theirs = kind(d_model, module.self_attn.n_heads, d_ff, **options)
             if isinstance(activation, nn.GELU) and activation.approximate != "none":
@@ -70,13 +58,11 @@ def _like(module: Any) -> Any:
         case Encoder() | Decoder():
             layer: Any = nn.Identity()  # of which there are none
             norm = None if isinstance(module.norm, nn.Identity) else _like(module.norm)
-            if isinstance(
-                module, Encoder
-            ):  # nested tensors would give zeros at padding, where ours has ordinary values
-                theirs = nn.TransformerEncoder(layer, 0, norm, enable_nested_tensor=False)
-            else:
+            if isinstance(module, Decoder):
                 theirs = nn.TransformerDecoder(layer, 0, norm)
-            theirs.layers = _names.like_layers(module, _like)
+            else:  # nested tensors would give zeros at padding, where ours has ordinary values
+                theirs = nn.TransformerEncoder(layer, 0, norm, enable_nested_tensor=False)
+            theirs.layers = nn.ModuleList(_like(layer) for layer in module.layers)
             theirs.num_layers = len(theirs.layers)
             return theirs
     raise ValueError(

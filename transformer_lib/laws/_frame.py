@@ -1,7 +1,7 @@
-"""The frame of the laws: what a law answers, what it refuses, how it calls without a trace and compares outputs."""
+"""The frame of the laws: what a law answers, how it calls without a trace and compares outputs."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +49,6 @@ class Verdict:
             raise LawViolation(self.message)
 
 
-def check_finite(**parts: Tensor) -> None:
-    """Require numbers that can be compared: NaN differs from itself, and 0 times infinity is NaN."""
-    for name, part in parts.items():
-        if not part.isfinite().all():
-            raise ValueError(f"{name} must hold finite numbers, got NaN or infinity: what they become says nothing")
-
-
 @contextlib.contextmanager
 def undisturbed(module: object, training: bool | None = None, seed: int = 0) -> Iterator[None]:
     """Switch gradients off, seed torch and, if `training` is given, set the mode; restore it all, buffers too."""
@@ -91,8 +84,7 @@ def call(f: Callable[..., Any], *inputs: Any, training: bool | None = None, seed
     """
     clones = {id(part): part.clone() for part in inputs if isinstance(part, Tensor)}
     with undisturbed(f, training, seed):
-        output = first_of(f(*(clones.get(id(part), part) for part in inputs)))
-        return (torch.view_as_real(output) if output.is_complex() else output).clone()
+        return first_of(f(*(clones.get(id(part), part) for part in inputs))).clone()
 
 
 def exact(part: Tensor) -> Tensor:
@@ -122,9 +114,9 @@ def gap_between(before: Tensor, after: Tensor) -> Tensor:
 def largest(output: Tensor) -> float:
     """The largest finite number of an output, by size; a fill such as -1e9, for what is never chosen, is none."""
     finite = exact(output[output.isfinite()])
-    others = finite[(finite > -1e4) | (finite != finite.min())] if finite.numel() else finite
-    finite = (others if others.numel() else finite).abs()
-    return finite.max().item() if finite.numel() else 0.0
+    others = finite[finite > -1e4]
+    numbers = (others if others.numel() else finite).abs()
+    return numbers.max().item() if numbers.numel() else 0.0
 
 
 def first_place(*findings: tuple[Tensor, str, Tensor]) -> str | None:
@@ -158,11 +150,6 @@ def fault_between(
     moved = gap[row, position].item()
     how = "is NaN" if moved != moved else f"differs by {moved:.2g} (allowed: {allowed:.2g})"
     return f"{words}, the output at position {position} of sequence {row} {how}"
-
-
-def first(faults: Iterable[str | None]) -> str | None:
-    """The first fault there is; what comes after it is not asked any more."""
-    return next(filter(None, faults), None)
 
 
 def check_repeatable(f: Callable[..., Tensor], *inputs: Tensor) -> None:

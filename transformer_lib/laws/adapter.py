@@ -13,18 +13,16 @@ class HuggingFace(nn.Module):
     A sketch of its use: `laws.cache_equals_full(laws.HuggingFace(model), src_ids, tgt_ids)`.
 
     Args:
-        model: a `...ForConditionalGeneration` or `MarianMTModel`; a `ValueError` if it is no encoder-decoder, or its
-            config does not name padding, start and end.
+        model: a `...ForConditionalGeneration` or `MarianMTModel`; its config must name padding, start and end.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        names = {"pad_id": "pad_token_id", "bos_id": "decoder_start_token_id", "eos_id": "eos_token_id"}
-        ids = {ours: getattr(getattr(model, "config", None), theirs, None) for ours, theirs in names.items()}
-        if not all(isinstance(token, int) for token in ids.values()) or not hasattr(model, "get_encoder"):
-            raise ValueError(f"model must be an encoder-decoder with one id each in its config, got {ids}")
-        self.config = SimpleNamespace(**ids)
+        ids = model.config
+        self.config = SimpleNamespace(
+            pad_id=ids.pad_token_id, bos_id=ids.decoder_start_token_id, eos_id=ids.eos_token_id
+        )
 
     def encode(self, src_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return the memory and the mask (1 = real token) that its decoder wants."""

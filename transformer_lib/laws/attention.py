@@ -7,16 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_lib.laws._frame import (
-    Verdict,
-    allowed_error,
-    call,
-    check_finite,
-    exact,
-    first_of,
-    first_place,
-    undisturbed,
-)
+from transformer_lib.laws._frame import Verdict, allowed_error, call, exact, first_of, first_place, undisturbed
 
 Attend = Callable[..., Tensor | tuple[Tensor, ...]]
 
@@ -36,8 +27,6 @@ def weights_are_shares(weights: Any, mask: Any = None, *, tolerance: float | Non
         tolerance: how far a sum may be from one.
     """
     weights, mask = (torch.as_tensor(part) if hasattr(part, "__array__") else part for part in (weights, mask))
-    if weights.dim() < 2 or weights.numel() == 0:
-        raise ValueError(f"weights must have shape (..., q_len, kv_len), got {tuple(weights.shape)}")
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask must be boolean (True = may attend), got {mask.dtype}")
     shares, slack = exact(weights), allowed_error(weights.dtype, tolerance)
@@ -48,14 +37,11 @@ def weights_are_shares(weights: Any, mask: Any = None, *, tolerance: float | Non
         fault = f"weights of shape {tuple(shares.shape)} do not fit the mask of shape {tuple(mask.shape)}"
     else:
         sums, unseen = shares.sum(-1), "the weight at {} is {:.3g}, but the mask says that this key may not be seen"
+        off = ~((sums - allowed.any(-1).double()).abs() <= slack)
         fault = first_place(
             (~(shares >= 0), "the weight at {} is {:.3g}", shares),  # so that NaN is wrong too
             (~allowed & (shares != 0), unseen, shares),
-            (
-                ~((sums - allowed.any(-1).double()).abs() <= slack),
-                "the weights of row {} sum to {:.4g}, not to 1",
-                sums,
-            ),
+            (off, "the weights of row {} sum to {:.4g}, not to 1", sums),
         )
     promise = "each row of weights sums to one, and masked keys get nothing"
     cause = "a softmax over the wrong axis, a map with queries and keys swapped, or a mask that was not applied"
@@ -102,9 +88,8 @@ def dead_rows_are_zero(attend: Attend, query: Tensor, key: Tensor, value: Tensor
             of several. No projection may follow: its bias is not zero.
         query: `(..., q_len, d_head)`; the first query is the one that may attend to nothing.
         key: `(..., kv_len, d_head)`.
-        value: `(..., kv_len, d_value)`, not all zero. A `ValueError` if it is, or if a number is not finite.
+        value: `(..., kv_len, d_value)`; a `ValueError` if it is all zero.
     """
-    check_finite(query=query, key=key, value=value)
     if (value == 0).all():
         raise ValueError("value must hold numbers other than 0: such a test cannot fail")
     mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device)
@@ -112,15 +97,14 @@ def dead_rows_are_zero(attend: Attend, query: Tensor, key: Tensor, value: Tensor
     with undisturbed(attend, training=False), torch.enable_grad():
         parts = [part.detach().clone().requires_grad_() for part in (query, key, value)]
         output = first_of(attend(*parts, mask))
-        gradients = torch.autograd.grad(output.sum(), parts, allow_unused=True)
+        gradients = torch.autograd.grad(output.sum(), parts, materialize_grads=True)
     dead, fault = output[..., 0, :].detach(), None
     if not (dead == 0).all():
         fault = f"a query that may attend to nothing got {dead[dead != 0][0].item():.3g}"
     elif not output.isfinite().all():
         fault = "a query that may attend to nothing made the output of another one NaN"
-    else:
-        names = [name for name, g in zip("qkv", gradients, strict=True) if g is not None and not g.isfinite().all()]
-        fault = f"the gradient of {', '.join(names)} is not finite" if names else None
+    elif wrong := [name for name, g in zip("qkv", gradients, strict=True) if not g.isfinite().all()]:
+        fault = f"the gradient of {', '.join(wrong)} is not finite"
     promise = "a query that may attend to nothing gets zeros, forward and backward"
     cause = "-inf before the softmax (gives NaN), or a large negative number such as -1e9 (averages what was masked)"
     return Verdict.of("zero output of dead rows", fault, promise, cause)

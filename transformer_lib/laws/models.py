@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transformer_lib.laws._frame import Verdict, call, exact, fault_between, first, undisturbed
+from transformer_lib.laws._frame import Verdict, call, exact, fault_between, undisturbed
 
 
 def _check_module(module: object) -> None:
@@ -22,8 +22,7 @@ def train_equals_eval(module: nn.Module, *inputs, tolerance: float | None = None
     First stated in chapter 3.
 
     Args:
-        module: built with `dropout=0`; its mode is restored. Of several outputs the first one is compared. A
-            `ValueError` if it is no module: the mode of others is not known.
+        module: built with `dropout=0`; a `ValueError` if it is no module. Of several outputs the first is compared.
         *inputs: for its `forward`.
         tolerance: relative to the largest output.
     """
@@ -40,8 +39,7 @@ def evaluation_is_deterministic(module: nn.Module, *inputs) -> Verdict:
     First stated in chapter 3.
 
     Args:
-        module: built with any dropout; its mode is restored. Of several outputs the first one is compared. A
-            `ValueError` if it is no module.
+        module: built with any dropout; a `ValueError` if it is no module. Of several outputs the first is compared.
         *inputs: for its `forward`.
     """
     _check_module(module)
@@ -61,24 +59,18 @@ def cache_equals_full(model: Any, src_ids: Tensor, tgt_ids: Tensor, *, tolerance
         model: with the methods `encode`, `decode` and `new_cache` of `Transformer`; a Hugging Face model gets
             them from `HuggingFace`.
         src_ids: `(batch, src_len)`.
-        tgt_ids: `(batch, tgt_len)`, at least two tokens each (else a `ValueError`).
+        tgt_ids: `(batch, tgt_len)`, at least two tokens each.
         tolerance: relative to the largest logit.
     """
-    tgt_len = tgt_ids.size(1)
-    if tgt_len < 2:
-        raise ValueError(f"tgt_ids needs at least 2 tokens to be decoded in pieces, got {tgt_len}")
     with undisturbed(model, training=False):
         memory, memory_mask = model.encode(src_ids)
-        full = model.decode(tgt_ids, memory, memory_mask)
-
-        def in_pieces(size: int) -> Tensor:
+        full, fault = model.decode(tgt_ids, memory, memory_mask), None
+        for size in (1, 2, 3, tgt_ids.size(1) - 1):
             cache = model.new_cache()
             pieces = [model.decode(ids, memory, memory_mask, cache) for ids in tgt_ids.split(size, dim=1)]
-            return torch.cat(pieces, dim=1)
-
-        sizes = dict.fromkeys(min(size, tgt_len - 1) for size in (1, 2, 3, tgt_len - 1))
-        words = {size: f"decoding {size} token{'s' * (size > 1)} at a time" for size in sizes}
-        fault = first(fault_between(words[size], full, in_pieces(size), tolerance) for size in sizes)
+            words = f"decoding {size} token{'s' * (size > 1)} at a time"
+            if fault := fault_between(words, full, torch.cat(pieces, dim=1), tolerance):
+                break
     promise = "decoding in pieces gives the logits of one full pass"
     cause = "positions that start from 0 at every step, or a causal mask aligned top-left (torch's is_causal=True)"
     return Verdict.of("cache = full pass", fault, promise, cause)
@@ -92,19 +84,17 @@ def layers_are_distinct(layers: Iterable[nn.Module]) -> Verdict:
     Args:
         layers: the layers of a stack, before training; at least two of one kind with weights (else a `ValueError`).
     """
-    stack = [{name: p for name, p in layer.named_parameters() if p.numel() > 1} for layer in layers]
+    stack = [dict(layer.named_parameters()) for layer in layers]
     pairs = [
-        (f"layers {i} and {j}", name, stack[i][name], stack[j][name])
-        for i, j in itertools.combinations(range(len(stack)), 2)
-        for name in stack[i]
-        if name in stack[j] and stack[i][name].shape == stack[j][name].shape
+        (i, j, name) for i, j in itertools.combinations(range(len(stack)), 2) for name in stack[i] if name in stack[j]
     ]
     if not pairs:
         raise ValueError(f"layers must hold at least two layers of one kind, with weights, got {len(stack)} without")
     fault = None
-    for two, name, a, b in pairs:
-        if a is b or (a.dtype == b.dtype and torch.equal(a, b) and (a != a.flatten()[0]).any()):
-            fault = f"{two} {'share' if a is b else 'begin with the same'} {name}"
+    for i, j, name in pairs:
+        a, b = stack[i][name], stack[j][name]
+        if a is b or (torch.equal(a, b) and (a != a.flatten()[0]).any()):
+            fault = f"layers {i} and {j} {'share' if a is b else 'begin with the same'} {name}"
             break
     promise = "no two layers share weights or begin with the same ones"
     cause = "one layer put in the list several times, or copies of one layer (copy.deepcopy)"

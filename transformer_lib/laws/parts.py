@@ -19,10 +19,8 @@ def distance_decides(encoding: Tensor, *, tolerance: float | None = None) -> Ver
         tolerance: relative to the square of the longest row.
     """
     if encoding.dim() != 2 or len(encoding) < 3:
-        found = tuple(encoding.shape)
-        raise ValueError(f"encoding must have shape (max_len, d_model), max_len at least 3, got {found}")
-    rows = exact(encoding)
-    allowed = allowed_error(encoding.dtype, tolerance)
+        raise ValueError(f"encoding must be (max_len, d_model) with max_len of at least 3, got {tuple(encoding.shape)}")
+    rows, allowed = exact(encoding), allowed_error(encoding.dtype, tolerance)
     if tolerance is None:  # an angle of n radians is off by its own rounding
         allowed = max(allowed, len(rows) * torch.finfo(encoding.dtype).eps)
     products, place, fault = rows @ rows.T, torch.arange(len(rows)), None
@@ -32,10 +30,8 @@ def distance_decides(encoding: Tensor, *, tolerance: float | None = None) -> Ver
     same = (number[:, None] == number) & (distance > 0)
     if off.any():
         p, q = place_of(off)
-        fault = (
-            f"positions 0 and {distance[p, q]} have the product {products[0, distance[p, q]]:.4g}, "
-            f"positions {p} and {q} have {products[p, q]:.4g}, though they are as far apart"
-        )
+        first = f"positions 0 and {distance[p, q]} have the product {products[0, distance[p, q]]:.4g}"
+        fault = f"{first}, positions {p} and {q} have {products[p, q]:.4g}, though they are as far apart"
     elif same.any():
         fault = f"two positions at distance {distance[place_of(same)]} have the same encoding"
     promise = "the product of two positions depends on their distance alone"
@@ -52,11 +48,9 @@ def normalises(norm: Callable[[Tensor], Tensor], d_model: int, *, tolerance: flo
     Args:
         norm: a layer norm before any training (stretch 1, shift 0); its eps is read from `norm.eps`, else 1e-5. A
             module is handed the type of its own weights, a function float64.
-        d_model: width of the tokens, at least 2 (else a `ValueError`).
+        d_model: width of the tokens, at least 2: one number alone has no variance.
         tolerance: absolute.
     """
-    if d_model < 2:
-        raise ValueError(f"d_model must be at least 2, got {d_model}; one number alone has no variance")
     like = torch.zeros(0, dtype=torch.float64)
     like = next(norm.parameters(), like) if isinstance(norm, nn.Module) else like
     eps, slack, fault = getattr(norm, "eps", None), allowed_error(like.dtype, tolerance), None

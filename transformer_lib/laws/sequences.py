@@ -3,30 +3,18 @@
 Each replaces some inputs by those of `other`, and refuses a question that could not fail by a `ValueError`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from transformer_lib.laws._frame import (
-    Verdict,
-    call,
-    check_finite,
-    check_repeatable,
-    fault_between,
-    first,
-    gap_between,
-    largest,
-    place_of,
-)
+from transformer_lib.laws._frame import Verdict, call, check_repeatable, fault_between, gap_between, largest, place_of
 
 OnSequences = Callable[[Tensor], Tensor]
 
 
 def _places(x: Tensor) -> Tensor:
     """The position of every (batch, seq) of `x`."""
-    if x.dim() < 2:
-        raise ValueError(f"x must be a tensor of shape (batch, seq, ...), got {x.dtype} {tuple(x.shape)}")
     return torch.arange(x.size(1), device=x.device).expand(x.shape[:2])
 
 
@@ -40,16 +28,22 @@ def _check_pair(x: Tensor, other: Tensor, replaced: Tensor) -> None:
     if x.shape != other.shape or x.dtype != other.dtype:
         found = f"got {tuple(x.shape)} {x.dtype} and {tuple(other.shape)} {other.dtype}"
         raise ValueError(f"x and other must have the same shape and type, {found}")
-    check_finite(x=x, other=other)
+    if not (x.isfinite() & other.isfinite()).all():
+        raise ValueError("x and other must hold finite numbers: NaN differs from itself, and 0 times infinity is NaN")
     if not (x != other)[replaced].any():
         raise ValueError("x and other agree wherever x would be replaced: such a test cannot fail; let them differ")
 
 
-def _check_real(name: str, real: Tensor, shape: tuple[int, ...]) -> None:
-    """Require one boolean per (batch, position)."""
-    if real.dtype != torch.bool or real.shape != shape:
-        found = f"got {real.dtype} {tuple(real.shape)}"
-        raise ValueError(f"{name} must be boolean of shape (batch, seq) = {tuple(shape)}, {found}")
+def _leak(
+    words: str, f: OnSequences, x: Tensor, other: Tensor, replaced: Iterable[Tensor], tolerance: float | None
+) -> str | None:
+    """Say the first output that moves, where `x` is kept, when `other` replaces the rest of it; else `None`."""
+    before = call(f, x)
+    for mask in replaced:
+        said = words.format(place_of(mask)[1])
+        if fault := fault_between(said, before, call(f, _replace(x, other, mask)), tolerance, ~mask):
+            return fault
+    return None
 
 
 def causality(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | None = None) -> Verdict:
@@ -66,9 +60,8 @@ def causality(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | No
     """
     place, cuts = _places(x), range(1, x.size(1))
     _check_pair(x, other, place > 0)
-    before, words = call(f, x), "with the inputs from position {} on replaced"
-    later = ((t, call(f, _replace(x, other, place >= t))) for t in cuts)
-    fault = first(fault_between(words.format(t), before, after, tolerance, place < t) for t, after in later)
+    words = "with the inputs from position {} on replaced"
+    fault = _leak(words, f, x, other, [place >= t for t in cuts], tolerance)
     promise = f"the outputs before position t ignore the inputs from t on, for t = 1 to {cuts[-1]}"
     cause = "no causal mask in this mode, or a mask that is transposed, inverted or shifted by one"
     return Verdict.of("causality", fault, promise, cause)
@@ -93,22 +86,17 @@ def padding_invariance(
         other: of the same shape; replaces `x` where it is not real.
         real: boolean `(batch, seq)`, `True` at real tokens; a `ValueError` if nothing is padding.
         real_outputs: which outputs count, if not those at real tokens: across attention all of the target's do.
-        tolerance: relative to the largest output that counts.
+        tolerance: relative to the largest output.
     """
-    _check_real("real", real, _places(x).shape)
     _check_pair(x, other, ~real)
-    outputs = [call(f, inputs) for inputs in (x, _replace(x, other, ~real))]
     counted = real if real_outputs is None else real_outputs
-    _check_real("real_outputs", counted, outputs[0].shape[:2])
-    if not ((~real).any(1) & counted.any(1)).any():
-        raise ValueError("real must leave padding in a sequence with an output that counts: such a test cannot fail")
     # What stands in the padding of the output does not count, and does not set the scale either.
+    outputs = [call(f, part) for part in (x, _replace(x, other, ~real))]
     outputs = [_replace(torch.zeros_like(output), output, counted) for output in outputs]
     fault = fault_between("with other content in the padding", *outputs, tolerance)
+    promise = "the outputs at real positions ignore the content of the padding"
     cause = "a padding mask that is missing, inverted, made from the other sequence, or laid on queries and not on keys"
-    return Verdict.of(
-        "padding invariance", fault, "the outputs at real positions ignore the content of the padding", cause
-    )
+    return Verdict.of("padding invariance", fault, promise, cause)
 
 
 def permutation_equivariance(f: OnSequences, x: Tensor, *, tolerance: float | None = None) -> Verdict:
@@ -126,9 +114,9 @@ def permutation_equivariance(f: OnSequences, x: Tensor, *, tolerance: float | No
     orders = [torch.arange(x.size(1)).roll(1), *(torch.randperm(x.size(1), generator=generator) for _ in range(4))]
     for order in (order.to(x.device) for order in orders):
         words, after = f"with the inputs in the order {order.tolist()}", call(f, x[:, order], training=False)
-        if fault := fault_between(words, before[:, order], after, tolerance):
-            check_repeatable(f, x)
-            break
+        fault = fault or fault_between(words, before[:, order], after, tolerance)
+    if fault:
+        check_repeatable(f, x)
     cause = "positions are added, or there is a causal mask; both break this law on purpose"
     return Verdict.of("permutation equivariance", fault, "reordered inputs give the same outputs, reordered", cause)
 
@@ -144,15 +132,12 @@ def batch_equals_single(f: Callable[..., Tensor], *inputs, tolerance: float | No
             else is kept in `f` by a lambda.
         tolerance: relative to the largest output.
     """
-    if not all(isinstance(part, Tensor) and part.dim() and not part.isnan().any() for part in inputs):
-        raise ValueError("the inputs must be tensors (batch, ...) without NaN; keep anything else in f by a lambda")
-    if len(sizes := sorted({len(part) for part in inputs})) != 1 or sizes[0] < 2:
-        raise ValueError(f"the inputs must share a batch axis of at least 2, got the sizes {sizes}")
+    if len(sizes := {len(part) for part in inputs}) != 1 or sizes == {1}:
+        raise ValueError(f"the inputs must share a batch axis of at least 2, got the sizes {sorted(sizes)}")
     together = call(f, *inputs, training=False)
-    alone = [call(f, *(part[i : i + 1] for part in inputs), training=False) for i in range(sizes[0])]
-    shapes = sorted({tuple(part.shape) for part in alone})
-    words = "between the batch and each sequence alone"
-    if shapes[1:]:
+    alone = [call(f, *(part[i : i + 1] for part in inputs), training=False) for i in range(len(together))]
+    words, shapes = "between the batch and each sequence alone", sorted({tuple(part.shape) for part in alone})
+    if len(shapes) > 1:
         fault = f"{words}, they have the shapes {shapes}"
     elif fault := fault_between(words, together, torch.cat(alone), tolerance):
         check_repeatable(f, *inputs)
@@ -167,18 +152,14 @@ def token_by_token(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float
 
     Args:
         f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`; at least two positions.
-        other: of the same shape; stands in for one position after the other, a `ValueError` if it is equal there.
+        x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`; at least two positions (else a `ValueError`).
+        other: of the same shape; stands in for one position after the other.
         tolerance: relative to the largest output.
     """
     place = _places(x)
-    if x.size(1) < 2:
-        raise ValueError(f"x needs at least 2 positions, got shape {tuple(x.shape)}: such a test cannot fail")
-    for t in range(x.size(1)):
-        _check_pair(x, other, place == t)
-    before, words = call(f, x), "with the input at position {} replaced"
-    others = ((t, call(f, _replace(x, other, place == t))) for t in range(x.size(1)))
-    fault = first(fault_between(words.format(t), before, after, tolerance, place != t) for t, after in others)
+    _check_pair(x, other, place > 0)
+    words = "with the input at position {} replaced"
+    fault = _leak(words, f, x, other, [place == t for t in range(x.size(1))], tolerance)
     cause = "a mean, a norm or a convolution over the axis of positions, or an axis mixed up by a reshape"
     return Verdict.of("token-wise computation", fault, "each output ignores the inputs at all other positions", cause)
 
@@ -207,21 +188,16 @@ def every_token_counts(
     """
     place = _places(x)
     real = place >= 0 if real is None else real
-    _check_real("real", real, place.shape)
-    _check_pair(x, other, place >= 0)
-    same = real & ~(x != other).reshape(*place.shape, -1).any(-1)
-    if same.any() or not real.any():
+    _check_pair(x, other, real)
+    if not (x != other).reshape(*place.shape, -1).any(-1)[real].all():
         raise ValueError("x and other must differ at every real token: such a test cannot fail otherwise")
     before, fault = call(f, x), None
-    counted = torch.ones(before.shape[:2], dtype=torch.bool, device=x.device) if real_outputs is None else real_outputs
-    _check_real("real_outputs", counted, before.shape[:2])
-    if not counted.any(1)[real.any(1)].all():
-        raise ValueError("real_outputs must hold an output of every sequence: else no token could be noticed")
+    counted = torch.ones(before.shape[:2], dtype=torch.bool) if real_outputs is None else real_outputs.cpu()
     allowed = largest(before) * ((1e-9 if before.dtype == torch.float64 else 1e-5) if tolerance is None else tolerance)
     for t in range(x.size(1)):
         asked = real & (place == t)
         gap = gap_between(before, call(f, _replace(x, other, asked))).nan_to_num(0.0)  # (batch, seq)
-        unseen = asked.any(1).cpu() & (gap.masked_fill(~counted.cpu(), 0.0).amax(1) <= allowed)
+        unseen = asked.any(1).cpu() & (gap.masked_fill(~counted, 0.0).amax(1) <= allowed)
         if unseen.any():
             i = place_of(unseen)[0]
             fault = f"the token at position {t} of sequence {i} can be replaced, and no output notices"

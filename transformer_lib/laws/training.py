@@ -91,29 +91,22 @@ def answer_is_greedy(
     Args:
         model: with `encode`, `decode` and a `config` of ids, as `Transformer` (or `HuggingFace`).
         src_ids: the sources, `(batch, src_len)`.
-        answer: the ids to be judged, without BOS, `(batch, tgt_len)`; of another shape, or empty, a `ValueError`.
+        answer: the ids to be judged, without BOS, `(batch, tgt_len)`.
         max_new_tokens: where the decoder was told to stop, if it was; without it an answer need not reach its EOS.
-        tolerance: how much less likely than the likeliest a token may be, in nats (rounding decides ties); in
-            bfloat16 and float16 rounding is allowed for besides.
+        tolerance: how much less likely than the likeliest a token may be, in nats; at least what the type rounds.
     """
-    if answer.dim() != 2 or len(answer) != len(src_ids) or answer.size(1) < 1:
-        raise ValueError(f"answer must have shape ({len(src_ids)}, tgt_len), got {tuple(answer.shape)}")
     ids = model.config
     before = torch.cat([torch.full_like(answer[:, :1], ids.bos_id), answer[:, :-1]], dim=1)
     with undisturbed(model, training=False):
         logits = model.decode(before, *model.encode(src_ids))
-    slack = allowed_error(logits.dtype, tolerance)
-    if logits.dtype.itemsize < 4:  # few digits: the same logits in one pass and in steps differ by more
-        slack = max(slack, allowed_error(logits.dtype) * largest(logits))
+    slack = max(tolerance, allowed_error(logits.dtype) * largest(logits))
     logits, answer = exact(logits).clone(), answer.cpu()
     logits[..., [token for token in (ids.pad_id, ids.bos_id) if token != ids.eos_id]] = -torch.inf
-    is_eos, length = answer == ids.eos_id, answer.size(1)
+    is_eos = answer == ids.eos_id
     ended = is_eos.cumsum(1) - is_eos.long() > 0  # after an EOS
     chosen = logits.gather(-1, answer.unsqueeze(-1).long()).squeeze(-1)
     unlikely = ~ended & ~(chosen >= logits.amax(-1) - slack)
-    not_padded = ended & (answer != ids.pad_id)
-    open_ended = ~is_eos.any(1)
-    fault = None
+    not_padded, open_ended, fault = ended & (answer != ids.pad_id), ~is_eos.any(1), None
     if unlikely.any():
         row, at = place_of(unlikely)
         best = int(logits[row, at].argmax())
@@ -121,10 +114,8 @@ def answer_is_greedy(
     elif not_padded.any():
         row, at = place_of(not_padded)
         fault = f"answer {row} goes on after its EOS, with {int(answer[row, at])} at position {at}"
-    elif max_new_tokens is not None and open_ended.any() and length < max_new_tokens:
+    elif max_new_tokens and open_ended.any() and (length := answer.size(1)) < max_new_tokens:
         fault = f"answer {place_of(open_ended)[0]} has no EOS, but ends after {length} of {max_new_tokens} tokens"
-    elif max_new_tokens is not None and length > max_new_tokens:
-        fault = f"the answers have {length} tokens, but the decoder was told to stop after {max_new_tokens}"
     promise = "each token is the likeliest one after those before it, and EOS ends the answer"
     cause = "another start symbol than in training, positions that differ while decoding, or one EOS that ends all"
     return Verdict.of("greediness", fault, promise, cause)

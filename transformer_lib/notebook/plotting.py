@@ -2,9 +2,10 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
-import torch
+import numpy as np
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -19,12 +20,9 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))]
 STYLE = {
     "figure.dpi": 130,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.size": 12,
-    "font.family": "DejaVu Sans",
     "axes.titlesize": 12,
     "figure.constrained_layout.use": True,
 }
@@ -54,14 +52,11 @@ def show(figure: Figure, alt: str) -> None:
             ("hundred puts 0.44 on three and 0.44 on one"), not the kind of picture.
 
     Raises:
-        ValueError: if `alt` is missing or only names the kind of picture.
+        ValueError: if `alt` is short or only names the kind of picture.
     """
     alt = " ".join(alt.split())
-    kinds = ("figure", "plot of", "image", "chart of", "heatmap of", "graph of")
-    if len(alt) < 40 or alt.lower().startswith(kinds):
-        raise ValueError(
-            f"alt must say in a sentence what the figure shows, got {alt!r}; name the finding and its numbers"
-        )
+    if len(alt) < 40 or alt.lower().startswith(("figure", "plot of", "image", "chart of", "heatmap of", "graph of")):
+        raise ValueError(f"alt must say in a sentence what the figure shows, the finding and its numbers, got {alt!r}")
     drawn, file = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context():
         use_style()
@@ -89,20 +84,18 @@ def draw_matrix(
     """Draw a matrix as shaded cells, each with its number (unless `decimals` is None).
 
     Raises:
-        ValueError: if there is not one label for each row and each column: the check that keeps
-            rows (queries) and columns (keys) from being swapped.
+        ValueError: if there is not one label for each row and each column, so that rows (queries) and columns (keys)
+            cannot be swapped.
     """
-    values = matrix.detach().cpu().double()  # in this order: Apple's device has no float64
-    if values.dim() != 2 or values.shape != (len(rows), len(columns)):
+    values = matrix.detach().cpu().double().numpy()  # in this order: Apple's device has no float64
+    if values.shape != (len(rows), len(columns)):
         raise ValueError(
-            f"matrix of shape {tuple(values.shape)} needs {tuple(values.shape)} labels, "
-            f"got {(len(rows), len(columns))}; rows are queries, columns are keys"
+            f"matrix of shape {values.shape} needs {values.shape} labels, got {(len(rows), len(columns))}; "
+            "rows are queries, columns are keys"
         )
-    if not values.numel() or not values.isfinite().all():
-        raise ValueError(f"matrix of shape {tuple(values.shape)} must hold finite numbers, and at least one")
-    low = values.min().item() if low is None else low
-    high = values.max().item() if high is None else high
-    axes.imshow(values.numpy(), cmap="Blues", vmin=low, vmax=high + 1e-9, aspect="auto")
+    low = float(values.min() if low is None else low)
+    high = float(values.max() if high is None else high)
+    axes.imshow(values, cmap="Blues", vmin=low, vmax=high + 1e-9, aspect="auto")
     slanted = {"rotation": 40, "ha": "right"} if max(map(len, columns)) > 4 else {}
     axes.set_xticks(range(len(columns)), columns, **slanted)
     axes.set_yticks(range(len(rows)), rows)
@@ -110,33 +103,23 @@ def draw_matrix(
     axes.tick_params(length=0)
     if decimals is not None:
         middle = low + 0.65 * (high - low)  # where white and black text stand out alike
-        for i in range(len(rows)):
-            for j in range(len(columns)):
-                value = values[i, j].item()
-                color = "white" if value > middle else "black"
-                axes.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", color=color)
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if value > middle else "black"
+            axes.text(j, i, f"{value:.{decimals}f}", ha="center", va="center", color=color)
 
 
-def draw_attention(
-    axes: Axes,
-    weights: Tensor,
-    queries: Sequence[str],
-    keys: Sequence[str],
-    *,
-    title: str = "",
-    decimals: int | None = 2,
-) -> None:
-    """Draw attention weights `(q_len, kv_len)`: one row per query, one column per key, from 0 to 1."""
-    names = {"title": title, "x_label": "key", "y_label": "query"}
-    draw_matrix(axes, weights, queries, keys, decimals=decimals, low=0.0, high=1.0, **names)
+def draw_attention(axes: Axes, weights: Tensor, queries: Sequence[str], keys: Sequence[str], **options: Any) -> None:
+    """Draw attention weights `(q_len, kv_len)`: one row per query, one column per key, from 0 to 1.
+
+    `options` are those of `draw_matrix`.
+    """
+    ways = {"low": 0.0, "high": 1.0, "x_label": "key", "y_label": "query", **options}
+    draw_matrix(axes, weights, queries, keys, **ways)
 
 
 def draw_mask(axes: Axes, mask: Tensor, queries: Sequence[str], keys: Sequence[str], *, title: str = "") -> None:
     """Draw a boolean mask `(q_len, kv_len)`: dark with a tick where the query may attend, light and empty where not."""
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise ValueError(f"mask must be boolean (True = may attend), got {getattr(mask, 'dtype', type(mask).__name__)}")
-    names = {"title": title, "x_label": "key", "y_label": "query"}
-    draw_matrix(axes, mask.cpu().double(), queries, keys, decimals=None, low=0.0, high=1.4, **names)
+    draw_attention(axes, mask, queries, keys, decimals=None, high=1.4, title=title)
     for i, j in mask.nonzero().tolist():
         axes.text(j, i, "✓", ha="center", va="center", color="white")
 
@@ -148,16 +131,13 @@ def draw_lines(
     *,
     x_label: str,
     y_label: str,
-    title: str = "",
     marks: bool = True,
 ) -> None:
     """Draw named lines, each told apart by colour, dash and marker, with a legend when there are several."""
     for i, (name, y) in enumerate(lines.items()):
-        if len(y) != len(x):
-            raise ValueError(f"line {name!r} has {len(y)} points, but x has {len(x)}")
         marker = MARKERS[i % len(MARKERS)] if marks else None
         axes.plot(x, y, color=COLORS[i % len(COLORS)], linestyle=DASHES[i % len(DASHES)], marker=marker, label=name)
-    axes.set(xlabel=x_label, ylabel=y_label, title=title)
+    axes.set(xlabel=x_label, ylabel=y_label)
     if len(lines) > 1:
         axes.legend(frameon=False)
 

@@ -39,8 +39,6 @@ class Training:
         check_number(peak_rate=self.peak_rate)
         check_share(smoothing=self.smoothing)
         check_number(weight_decay=self.weight_decay, zero=True)
-        if not isinstance(self.fast, bool):
-            raise ValueError(f"fast must be true or false, got {shown(self.fast)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {shown(self.precision)}")
         if self.warmup >= self.steps:
@@ -78,8 +76,6 @@ class Recipe:
         check_whole(1, threads=self.threads)
         if self.hours is not None:
             check_number(hours=self.hours)
-        if not isinstance(self.model, dict):
-            raise ValueError(f"model must be a table of settings, got {shown(self.model)}")
 
     def config(self, src_vocab_size: int, tgt_vocab_size: int) -> TransformerConfig:
         """Return the model's configuration for two vocabularies."""
@@ -94,12 +90,10 @@ def read_recipe(path: str | Path) -> Recipe:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no TOML, or a setting is missing, unknown or out of range; the message names it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no recipe at {path}")
+    text = Path(path).read_text(encoding="utf-8-sig")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        for name, kind in (("training", Training), ("watching", Watching)):
+        content = tomllib.loads(text)
+        for name, kind in (("model", dict), ("training", Training), ("watching", Watching)):
             content[name] = _make(kind, content.get(name), name)
         return _make(Recipe, content, "recipe")
     except ValueError as error:  # a mistake in the TOML is one too

@@ -3,8 +3,9 @@
 import copy
 import json
 import os
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from transformer_lib import _files
 from transformer_lib.data.batches import TokenBatches
-from transformer_lib.recipes._pace import choose_precision, duration, seconds_per_step, short
 from transformer_lib.recipes.recipe import Recipe
 from transformer_lib.recipes.tasks import Task
 from transformer_lib.schedules import cosine_rate
@@ -27,14 +27,7 @@ def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     The steps of a training go round the lowest place rather than to it, each pulled by its own batch; the mean of a
     few of the last places lies nearer. Paper: section 6.1, which averages the last 5 or 20 checkpoints.
     Built in chapter 12.
-
-    Raises:
-        ValueError: if there is none, or they are of different models.
     """
-    if len(states) == 0:
-        raise ValueError("average_weights needs at least one state dict, got none")
-    if any(state.keys() != states[0].keys() for state in states):
-        raise ValueError("average_weights needs states of one model, got states with different names")
     return {  # on the CPU first: Apple's device has no float64
         name: torch.stack([state[name].cpu().double() for state in states]).mean(dim=0).to(weight)
         for name, weight in states[0].items()
@@ -102,20 +95,20 @@ class Run:
 
         def seconds_in(precision: str) -> float:
             kind = torch.bfloat16 if precision == "bfloat16" else None
-            return seconds_per_step(lambda: Trainer(copy.deepcopy(self.model), batches, precision=kind, **options))
+            return _seconds_per_step(lambda: Trainer(copy.deepcopy(self.model), batches, precision=kind, **options))
 
         if is_rank_zero() and self.chosen["precision"] == "auto":
-            precision, why, self.pace = choose_precision(seconds_in, next(self.model.parameters()).device)
-            self.chosen = {"precision": precision, "because": why}
-            _files.replace(kept, (json.dumps(self.chosen) + "\n").encode())
+            device = next(self.model.parameters()).device
+            precision, why, self.pace = _choose_precision(seconds_in, _has_bfloat16(device))
+            _files.replace(kept, (json.dumps({"precision": precision, "because": why}) + "\n").encode())
         elif is_rank_zero() and not self.checkpoint.exists():
             self.pace = seconds_in(self.chosen["precision"])
         if self.parallel is not None:
             from transformer_lib.distributed import barrier
 
             barrier()  # rank 0 has chosen
-            if auto:
-                self.chosen = json.loads(kept.read_text(encoding="utf-8"))
+        if auto:
+            self.chosen = json.loads(kept.read_text(encoding="utf-8"))
 
     def forecast(self) -> str:
         """What the training will take: the precision and why, the steps, the time; and whether that is too much."""
@@ -125,11 +118,11 @@ class Run:
         alone = ", if one process made them" if self.parallel and not done else ""
         told = (
             f"{self.chosen['precision']}, because {self.chosen['because']}; "
-            f"{number}, {short(self.pace)} seconds each: {duration(seconds)}{alone}."
+            f"{number}, {_short(self.pace)} seconds each: {_duration(seconds)}{alone}."
         )
         if promise is not None and seconds > promise * 3600:
             told += (
-                f"\nThat is more than the {duration(promise * 3600)} that the recipe promises. Stop what else is "
+                f"\nThat is more than the {_duration(promise * 3600)} that the recipe promises. Stop what else is "
                 "running, or change a copy of the recipe (threads, steps, a smaller model) and give it by --config."
             )
         return told
@@ -151,29 +144,23 @@ class Run:
                 path.unlink()
         return line
 
-    def train(self, show: bool | None = None) -> None:
+    def train(self) -> None:
         """Make all steps that are not made yet, writing the log and a checkpoint as they go."""
         steps, every = self.recipe.training.steps, self.recipe.watching.every
         log = self.folder / "log.jsonl" if is_rank_zero() else None
-        self.trainer.fit(steps, every=every, callback=self.watch, checkpoint=self.checkpoint, log=log, show=show)
-
-    def averaged(self) -> Transformer:
-        """The model whose weights are the mean of the last snapshots."""
-        models = [Transformer.load(path) for path in self.snapshots()]
-        models[-1].load_state_dict(average_weights([model.state_dict() for model in models]))
-        return models[-1]
+        self.trainer.fit(steps, every=every, callback=self.watch, checkpoint=self.checkpoint, log=log)
 
     def finish(self) -> dict[str, dict[str, float]]:
         """Average, write the model in half precision, and measure the last and the averaged one on all unseen pairs."""
         last = self.trainer.full_model()
         if last is None:
             return {}
-        path = self.folder / "model.safetensors"
-        self.averaged().half().save(path)
-        for name, content in self.task.files().items():
+        path, models = self.folder / "model.safetensors", [Transformer.load(path) for path in self.snapshots()]
+        models[-1].load_state_dict(average_weights([model.state_dict() for model in models]))
+        models[-1].half().save(path)
+        for name, content in self.task.files.items():
             _files.replace(self.folder / name, content.encode())
-        models = {"last": last, "averaged": Transformer.load(path)}
-        results = {name: self.task.examine(model) for name, model in models.items()}
+        results = {"last": self.task.examine(last), "averaged": self.task.examine(Transformer.load(path))}
         _files.replace(self.folder / "result.json", (json.dumps(results, indent=1) + "\n").encode())
         return results
 
@@ -181,3 +168,52 @@ class Run:
 def is_rank_zero() -> bool:
     """Tell whether this process is the one that writes files and talks to people: rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _seconds_per_step(trainer: Callable[[], Trainer]) -> float:
+    """Return the seconds of a training step of what `trainer` makes; the random numbers are as if it had made none."""
+    with torch.random.fork_rng():
+        tried = trainer()
+        tried.train_step().item()  # the first one finds memory, and is slower
+        seconds: list[float] = []
+        while len(seconds) < 3 and sum(seconds) < 2.0:
+            started = time.perf_counter()
+            tried.train_step().item()  # waits for a GPU
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device may be quick in bfloat16; what has no instructions for it takes too long to be timed."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _choose_precision(seconds_in: Callable[[str], float], has_bfloat16: bool) -> tuple[str, str, float]:
+    """Return the precision in which a step takes less, by the seconds of a step in each; why; and those seconds.
+
+    A product in bfloat16 takes half the time of one in float32 where the processor has instructions for it, and ten
+    times as long where it has not; with instructions for a part of it, only a watch can tell.
+    """
+    single = seconds_in("float32")
+    if not has_bfloat16:
+        return "float32", "there are no instructions for bfloat16 here", single
+    half = seconds_in("bfloat16")
+    if half < 0.9 * single:  # 16 bits must be worth it
+        return "bfloat16", f"a step takes {_short(half)} seconds, and {_short(single)} in float32", half
+    return "float32", f"a step takes {_short(single)} seconds, and {_short(half)} in bfloat16", single
+
+
+def _short(number: float) -> str:
+    """Return a number with two digits that count."""
+    return f"{float(f'{number:.2g}'):g}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -61,24 +61,24 @@ class Sentences:
 
     def examine(self, model: Transformer) -> dict[str, float]:
         """BLEU and chrF on the test part, greedy and with a beam of four."""
-        ways = {"greedy": {}, "beam_4": {"decode": beam_search, "beam_size": 4}}
-        scores = {way: self.score(model, self.split.test, **options) for way, options in ways.items()}
-        return {f"{way}_{name}": value for way, score in scores.items() for name, value in score.items()}
+        greedy = self.score(model, self.split.test)
+        beam = self.score(model, self.split.test, decode=beam_search, beam_size=4)
+        return {
+            f"{way}_{name}": x for way, score in (("greedy", greedy), ("beam_4", beam)) for name, x in score.items()
+        }
 
     def answer(self, text: str, model: Transformer) -> str:
         """The translation of a text, by a beam of four."""
         text = text.strip()
         pieces = len(self.subwords.encode(text))
         if not 0 < pieces <= model.config.max_len:
-            raise ValueError(
-                f"{text[:40]!r} is {pieces} pieces; write a text of 1 to {model.config.max_len}, "
-                "such as: Turn on the light"
-            )
+            raise ValueError(f"{text[:40]!r} is {pieces} pieces; write a text of 1 to {model.config.max_len}")
         (answer,) = self.translate(model, [text], decode=beam_search, beam_size=4)
         return answer
 
+    @property
     def files(self) -> dict[str, str]:
-        """The pieces."""
+        """The pieces, as a file."""
         return {"subwords.json": self.subwords.to_json()}
 
     def translate(self, model: Transformer, lines: Sequence[str], **options: Any) -> list[str]:

@@ -24,11 +24,8 @@ class Task(Protocol):
 
     hint: str  # what a text may be
     one_word: bool  # whether a text is one word, so that several on a command line are several texts
-
-    @property
-    def vocab_sizes(self) -> tuple[int, int]:
-        """Tokens of the source and of the target."""
-        ...
+    vocab_sizes: tuple[int, int]  # tokens of the source and of the target
+    files: dict[str, str]  # names and contents: what has to stand beside a model for its ids to mean something
 
     def train_pairs(self) -> Pairs:
         """Source ids and target ids of every pair to train on."""
@@ -50,10 +47,6 @@ class Task(Protocol):
         """
         ...
 
-    def files(self) -> dict[str, str]:
-        """What has to stand beside a model for its ids to mean something: names and contents of files."""
-        ...
-
 
 class Numbers:
     """English number words to German (chapter 10), trained as there, only longer."""
@@ -63,7 +56,7 @@ class Numbers:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.english, self.german = numbers.english_vocabulary(), numbers.german_vocabulary()
-        self.vocab_sizes = len(self.english), len(self.german)
+        self.vocab_sizes, self.files = (len(self.english), len(self.german)), {}
 
     @functools.cached_property
     def split(self) -> tuple[list[numbers.NumberPair], list[numbers.NumberPair]]:
@@ -96,10 +89,6 @@ class Numbers:
         (answer,) = translate_ids(model, [source], max_new_tokens=min(24, model.config.max_len))
         return numbers.join_german(self.german.decode(answer))
 
-    def files(self) -> dict[str, str]:
-        """Nothing: the number words are known."""
-        return {}
-
 
 class Pronounce:
     """English spelling to pronunciation (chapter 12), split by the place of a word in the dictionary."""
@@ -109,7 +98,7 @@ class Pronounce:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.letters, self.phonemes = pronunciation.letter_vocabulary(), pronunciation.phoneme_vocabulary()
-        self.vocab_sizes = len(self.letters), len(self.phonemes)
+        self.vocab_sizes, self.files = (len(self.letters), len(self.phonemes)), {}
 
     @functools.cached_property
     def split(self) -> pronunciation.Split:
@@ -131,18 +120,13 @@ class Pronounce:
         return {f"{part}_{name}": value for part, score in scores.items() for name, value in score.items()}
 
     def answer(self, text: str, model: Transformer) -> str:
-        """The phonemes of a word, as the model would say it."""
-        source, longest = pronunciation.encode_word(text), model.config.max_len
-        if len(source) > longest:
-            raise ValueError(
-                f"{text.strip():.40} has {len(source)} letters; the model reads words of at most {longest}"
-            )
+        """The phonemes of a word, as the model would say it; capitals do not matter."""
+        word, longest = text.strip().lower().replace("\u2019", "'"), model.config.max_len
+        if not 0 < len(word) <= longest:
+            raise ValueError(f"{word[:40]!r} has {len(word)} letters; write a word of 1 to {longest}")
+        source = self.letters.encode(list(word))
         (answer,) = translate_ids(model, [source], max_new_tokens=longest)
         return " ".join(self.phonemes.decode(answer))
-
-    def files(self) -> dict[str, str]:
-        """Nothing: letters and phonemes are known."""
-        return {}
 
     def score(self, model: Transformer, entries: list[Entry]) -> dict[str, float]:
         """Word and phoneme error of greedy answers."""
@@ -164,17 +148,13 @@ def load(task: str, path: str | Path | None = None) -> Transformer:
     """Load the model of a task: the packaged one, or one that was trained for it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or none beside it that the task needs.
         ValueError: if the file does not hold a Transformer of the task's tokens.
     """
     path = PACKAGED / task / "model.safetensors" if path is None else Path(path)
     model = Transformer.load(path)
-    try:
-        config, sizes = model.config, TASKS[task](path.parent).vocab_sizes
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} is no model for {task}: {error}") from None
+    config, want = model.config, (*TASKS[task](path.parent).vocab_sizes, PAD_ID, BOS_ID, EOS_ID)
     have = (config.src_vocab_size, config.tgt_vocab_size, config.pad_id, config.bos_id, config.eos_id)
-    want = (*sizes, PAD_ID, BOS_ID, EOS_ID)
     if have != want:
         names = "(source tokens, target tokens, pad, bos, eos)"
         raise ValueError(f"{path} holds a Transformer with {names} = {have}; the task {task} needs {want}")

@@ -1,0 +1,59 @@
+"""What the prose of chapter 14 says about the stored measurements, and no cell prints: measured anew, told anew."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from transformer_lib.notebook import results
+
+SPEED = results.read("speed")
+CELLS = nbformat.read(Path(__file__).parents[3] / "chapters" / "14_speed.ipynb", as_version=4).cells
+PROSE = "\n".join(cell.source for cell in CELLS if cell.cell_type == "markdown")
+TORCH, FAST, MARIAN = "torch.nn.Transformer", "this library, fast", "Hugging Face Marian"
+
+
+def short(x: float) -> str:
+    """Two digits, as the chapter prints them."""
+    return f"{float(f'{x:.2g}'):g}"
+
+
+def over_torch(title: str) -> tuple[str, str]:
+    """The least and the greatest lead of those that have a cache."""
+    row = SPEED["tables"][title]
+    ratios = [value / row[TORCH] for name, value in row.items() if name != TORCH]
+    return short(min(ratios)), short(max(ratios))
+
+
+def test_decoding():
+    low, high = over_torch("greedy, 32 new tokens, tokens/s")
+    lower, higher = over_torch("greedy, 128 new tokens, tokens/s")
+    assert f"{low} to {high} times at 32 tokens, {lower} to {higher} times at 128" in PROSE
+    for title, row in SPEED["tables"].items():
+        if title.startswith("greedy"):
+            assert row[MARIAN] > row["x-transformers"]
+            assert f"{short(row[FAST] / row[MARIAN])} times as many tokens as Marian" in PROSE
+    assert SPEED["setting"]["instructions"] == "AVX512"
+    assert f"1024 features is {short(SPEED['linear map'])} times as fast" in PROSE
+
+
+@pytest.mark.parametrize("title", ["memory, training, MB", "memory, greedy, 128 new tokens, MB"])
+def test_memory(title):
+    row = {name: short(value) for name, value in SPEED["tables"][title].items()}
+    ours, theirs = [row["this library"], row[FAST]], [row["x-transformers"], row[MARIAN]]
+    if "training" in title:
+        told = f"takes `torch.nn` {row[TORCH]}, this library {ours[0]}, its fast model {ours[1]}, "
+        told += f"x-transformers {theirs[0]}, Marian {theirs[1]}."
+    else:
+        told = f"it is {row[TORCH]}, {ours[0]}, {ours[1]}, {theirs[0]} and {theirs[1]}."
+    assert told in PROSE, json.dumps(row)
+
+
+def test_training_beside_the_bound():
+    gains = {
+        suffix: row["this library, fast" + suffix] / row["this library" + suffix]
+        for suffix in ("", ", sorted")
+        for row in [SPEED["tables"]["training, sentences of chapter 13, target tokens/s"]]
+    }
+    assert f"it is large, {gains['']:.1f} and {gains[', sorted']:.1f}" in PROSE
