@@ -9,6 +9,7 @@ wider until it has about as many as the whole one (to within six per cent). Each
 
 import argparse
 import dataclasses
+import functools
 import json
 import multiprocessing
 import time
@@ -19,20 +20,21 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from benchmarks.runs import Rows
-from transformer_lib._progress import progress
+from benchmarks.runs import Rows, in_order
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers, pronunciation
 from transformer_lib.data.batches import TokenBatches
 from transformer_lib.decoding import translate_ids
 from transformer_lib.loss import evaluate
 from transformer_lib.notebook import results
+from transformer_lib.recipes import tasks
 from transformer_lib.schedules import cosine_rate
 from transformer_lib.training import Trainer
 from transformer_lib.transformer import Transformer
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 RESULTS = results.FOLDER / "combination.json"
+SECONDS = 54  # that a run took on the average where it was done last
 
 
 def surgery() -> Callable[[nn.Module, str], None]:
@@ -101,22 +103,19 @@ class Pronounce:
     training: ClassVar = {"steps": 1500, "peak_rate": 2e-3, "smoothing": 0.1, "batch_tokens": 1024}
 
     def __init__(self) -> None:
-        self.split = pronunciation.split_by_index(pronunciation.read_dictionary())
-        self.train = pronunciation.encode_pairs(self.split.train)
-        self.entries = self.split.dev[::6][:1000]
+        self.task = tasks.Pronounce()
+        self.train, self.sizes = self.task.train_pairs(), self.task.vocab_sizes
+        self.entries = self.task.split.dev[::6][:1000]
         self.unseen = pronunciation.encode_pairs(self.entries)
-        letters, self.phonemes = pronunciation.letter_vocabulary(), pronunciation.phoneme_vocabulary()
-        self.sources = [letters.encode(list(entry.word)) for entry in self.entries]
-        self.sizes = len(letters), len(self.phonemes)
+        self.sources = [self.task.letters.encode(list(entry.word)) for entry in self.entries]
 
     def score(self, answers: list[list[int]]) -> dict[str, float]:
-        found = pronunciation.score([self.phonemes.decode(answer) for answer in answers], self.entries)
+        found = pronunciation.score([self.task.phonemes.decode(answer) for answer in answers], self.entries)
         return {"right": 1 - found.word_error, "phoneme_error": found.phoneme_error}
 
 
-TASKS: dict[str, Callable] = {"numbers": Numbers, "pronounce": Pronounce}
+TASKS: dict[str, Callable] = {"numbers": functools.cache(Numbers), "pronounce": functools.cache(Pronounce)}
 KEPT_SIZE = ("nothing", "positions", "residuals", "causal mask")  # nothing learned is lost with these
-_tasks: dict[str, Any] = {}
 
 
 def main_jobs(seed: int) -> list[dict]:
@@ -140,7 +139,7 @@ def run(job: dict) -> dict:
     """Train once, and measure on what is not trained on: free-running, and teacher-forced."""
     torch.set_num_threads(1)
     begin = time.process_time()
-    task = _tasks[job["task"]] = _tasks.get(job["task"]) or TASKS[job["task"]]()
+    task = TASKS[job["task"]]()
     training = task.training
     layers = {"n_encoder_layers": job["layers"], "n_decoder_layers": job["layers"], "norm_first": job["norm_first"]}
     sizes = dict(zip(("src_vocab_size", "tgt_vocab_size"), task.sizes, strict=True))
@@ -174,7 +173,8 @@ def main() -> None:
     todo = [job for seed in range(5) for job in [*main_jobs(seed), *depth_jobs(seed)] if not kept.has(**job)]
     todo.sort(key=lambda job: (job["task"], job["seed"], job["given_back"]))
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for row in progress(pool.imap_unordered(run, todo), "runs", total=len(todo)):
+        runs = in_order(todo, SECONDS / options.processes)
+        for _, row in zip(runs, pool.imap_unordered(run, todo), strict=True):
             kept.add(row)
 
 

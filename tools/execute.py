@@ -76,11 +76,11 @@ def fold(cell) -> None:
         "outputs_hidden": tags & {"hide-output", "hide-cell"},
     }
     if folded := {name: True for name, why in hidden.items() if why}:
-        cell.metadata["jupyter"] = nbformat.from_dict(folded)
+        cell.metadata["jupyter"] = folded
     cell.metadata.get("mystnb", {}).pop("code_prompt_show", None)
     if "hide-cell" in tags and cell.source.startswith("# "):
         title = cell.source.splitlines()[0].removeprefix("# ")
-        cell.metadata.setdefault("mystnb", nbformat.from_dict({}))["code_prompt_show"] = title
+        cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = title
 
 
 def normalise(notebook) -> None:

@@ -57,8 +57,9 @@ def terms(app: Sphinx) -> dict[str, str]:
 def terms_have_anchors(app: Sphinx, doctree: nodes.document) -> None:
     """Give each term of the glossary a place that a link can lead to."""
     if app.env.docname == "chapters/glossary":
+        anchors = terms(app)
         for term in doctree.findall(nodes.term):
-            term["ids"].append(terms(app)[term.astext().lower()])
+            term["ids"].append(anchors[term.astext().lower()])
 
 
 def terms_lead_to_the_glossary(app: Sphinx, doctree: nodes.document, docname: str) -> None:

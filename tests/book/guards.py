@@ -189,6 +189,11 @@ def uncompared_cells_are_few_and_asserted(chapter):
             yield f"say it with a tag, not a comment: {cell.source[:60]!r}"
 
 
+def parsed(cell) -> ast.Module:
+    """The syntax tree of a cell, without the lines that only IPython understands."""
+    return ast.parse(re.sub(r"^\s*[%!].*", "", cell.source, flags=re.MULTILINE))
+
+
 ABOUT = re.compile(r"≈ *[-−+]?\d")  # tools/sanitize.cfg takes such a number out of the comparison
 DRAWN = {"hide-input", "hide-cell"}
 FOLDED = {"hide-output", "hide-cell"}
@@ -251,7 +256,7 @@ def checks_and_drawing_are_folded(chapter):
             yield f"drawing code in sight: {cell.source[:60]!r}"
         if cell.source.startswith(("# Check: ", "# Aside: ")) != ("hide-cell" in tags(cell)):
             yield f"folded cells begin with '# Check: ' or '# Aside: ', and no others: {cell.source[:60]!r}"
-        body = ast.parse(re.sub(r"^\s*[%!].*", "", cell.source, flags=re.MULTILINE)).body
+        body = parsed(cell).body
         if body and all(isinstance(node, ast.Assert) for node in body) and "hide-cell" not in tags(cell):
             yield f"only asserts: {cell.source[:60]!r}"
 
@@ -327,7 +332,7 @@ def library_names_only_in_build_cells(chapter):
     for cell in chapter.code[1:]:
         if "build" in tags(cell):
             continue
-        for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*", "", cell.source, flags=re.MULTILINE))):
+        for node in ast.walk(parsed(cell)):
             defined = {node.name} if isinstance(node, ast.ClassDef | ast.FunctionDef) else set()
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 defined.add(node.id)
