@@ -10,6 +10,7 @@ are current is not run: it only gets the present setup cell and form.
 
 import argparse
 import hashlib
+import itertools
 import os
 import re
 import subprocess
@@ -69,7 +70,7 @@ def run(notebook, path: Path) -> None:
 
 
 def fold(cell) -> None:
-    """Fold in JupyterLab what the page folds; a cell folded whole is called by its first comment."""
+    """Fold in JupyterLab what the page folds; a cell folded whole is called by the first sentence of its comment."""
     tags = set(cell.metadata.get("tags", []))
     hidden = {
         "source_hidden": tags & {"hide-input", "hide-cell"},
@@ -79,8 +80,9 @@ def fold(cell) -> None:
         cell.metadata["jupyter"] = folded
     cell.metadata.get("mystnb", {}).pop("code_prompt_show", None)
     if "hide-cell" in tags and cell.source.startswith("# "):
-        title = cell.source.splitlines()[0].removeprefix("# ")
-        cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = title
+        lines = itertools.takewhile(lambda line: line.startswith("# "), cell.source.splitlines())
+        comment = " ".join(line.removeprefix("# ") for line in lines)
+        cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = comment.partition(". ")[0]
 
 
 def normalise(notebook) -> None:

@@ -65,8 +65,9 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no {kind} at {path}")
-    if path.read_bytes().startswith(b"PK"):
-        return read_pt(path, kind)
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            return read_pt(path, kind)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             entry = json.loads((file.metadata() or {})[ENTRY])

@@ -39,6 +39,12 @@ def test_normal_form():
         ("f()", "hide-input", {"source_hidden": True}, None),
         ("f()", "hide-output", {"outputs_hidden": True}, None),
         ("# Check: equal\nf()", "hide-cell", {"source_hidden": True, "outputs_hidden": True}, "Check: equal"),
+        (
+            "# Check: equal,\n# too. So\n\n# x\nf()",
+            "hide-cell",
+            {"source_hidden": True, "outputs_hidden": True},
+            "Check: equal, too",
+        ),
         ("f()", "build", None, None),
     ],
 )

@@ -130,7 +130,8 @@ def score(answers: Sequence[Sequence[str]], entries: Sequence[Entry]) -> Score:
 
     wrong, edits, length = 0, 0, 0
     for answer, entry in zip(answers, entries, strict=True):
-        distances = [Levenshtein.distance(texts(answer), sounds) for sounds in entry.pronunciations]
+        said = texts(answer)
+        distances = [Levenshtein.distance(said, sounds) for sounds in entry.pronunciations]
         distance = min(distances)
         wrong, edits = wrong + (distance > 0), edits + distance
         length += len(entry.pronunciations[distances.index(distance)])

@@ -90,25 +90,23 @@ class Run:
     def plan(self, batches: TokenBatches, options: dict[str, Any]) -> None:
         """Choose the precision, if the recipe leaves it open, and measure the pace of a training that is new."""
         kept, auto = self.folder / "chosen.json", self.recipe.training.precision == "auto"
-        if auto and kept.exists():
-            self.chosen = json.loads(kept.read_text(encoding="utf-8"))
 
         def seconds_in(precision: str) -> float:
             kind = torch.bfloat16 if precision == "bfloat16" else None
             return _seconds_per_step(lambda: Trainer(copy.deepcopy(self.model), batches, precision=kind, **options))
 
-        if is_rank_zero() and self.chosen["precision"] == "auto":
+        if auto and is_rank_zero() and not kept.exists():
             device = next(self.model.parameters()).device
             precision, why, self.pace = _choose_precision(seconds_in, _has_bfloat16(device))
             _files.replace(kept, (json.dumps({"precision": precision, "because": why}) + "\n").encode())
-        elif is_rank_zero() and not self.checkpoint.exists():
-            self.pace = seconds_in(self.chosen["precision"])
         if self.parallel is not None:
             from transformer_lib.distributed import barrier
 
             barrier()  # rank 0 has chosen
         if auto:
             self.chosen = json.loads(kept.read_text(encoding="utf-8"))
+        if is_rank_zero() and not self.pace and not self.checkpoint.exists():
+            self.pace = seconds_in(self.chosen["precision"])
 
     def forecast(self) -> str:
         """What the training will take: the precision and why, the steps, the time; and whether that is too much."""
