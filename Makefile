@@ -17,7 +17,7 @@ elsewhere = clone=$$PWD && folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT
 	&& mkdir "$$folder/chapters" && cp $(CHAPTERS) "$$folder/chapters" && cd "$$folder/chapters"
 NBVAL := -m pytest -p chapter_report -o addopts= --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=900
 
-.PHONY: help book serve test notebooks unit threads oldest newest colab coverage mutants check bench execute dist lock repo clean
+.PHONY: help book serve test notebooks unit threads oldest newest colab coverage mutants check bench execute exercises course dist lock repo clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -101,6 +101,14 @@ bench: .venv/test/installed ## time this library beside its peers (about a quart
 execute: .venv/test/installed ## run the chapters whose stored outputs are stale, and store the new ones
 	$(TEST) tools/execute.py
 
+exercises: .venv/test/installed ## write exercises and quizzes into the chapters, from transformer_lib/exercises
+	$(TEST) tools/exercises.py
+
+course: ## make a course of the exercises, for nbgrader, in build/course (TRY=--try: and grade two made-up submissions)
+	@$(find_python); test -d .venv/course || "$$python" -m venv .venv/course
+	.venv/course/bin/python $(PIP) nbgrader nbformat .
+	PATH="$(CURDIR)/.venv/course/bin:$$PATH" .venv/course/bin/python tools/course.py build/course $(TRY)
+
 dist: .venv/test/installed ## build the wheel and the source archive, and check them
 	rm -rf dist && $(TEST) -m build --no-isolation . && $(TEST) -m twine check --strict dist/* && ls -l dist
 
@@ -119,5 +127,5 @@ repo: ## say where this repository is published: make repo URL=https://github.co
 	@$(find_python); "$$python" tools/repo.py "$(URL)"
 
 clean: ## remove everything that make made
-	rm -rf .venv _build dist .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv _build build dist .pytest_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """How fast is it, and beside what? `make bench`, or `python -m benchmarks --help`.
 
-One process; the systems take turns, so that whatever else the machine does hits all of them alike; the median counts.
+One process; the systems take turns, so that whatever else the machine does hits all of them alike; the median counts,
+and the slowest and the quickest round stand beside it, so that a reader sees which differences mean something.
 Peak memory is measured in processes of their own. The table is printed, and written where chapter 14 reads it.
 """
 
@@ -59,14 +60,27 @@ def seconds(function, device):
 
 
 def in_turns(jobs, repeats, device):
-    """Run every job once to warm up, then all of them in turns; return the median seconds of each."""
+    """Run every job once to warm up, then all of them in turns; return the seconds of each one's rounds."""
     warm = {name: seconds(job, device) for name, job in progress(jobs.items(), "warming up")}
     times = {name: [took] if took > ONCE else [] for name, took in warm.items()}
     for _ in progress(range(repeats), "rounds"):
         for name in jobs:
             if warm[name] <= ONCE:
                 times[name].append(seconds(jobs[name], device))
-    return {name: statistics.median(rounds) for name, rounds in times.items()}
+    return times
+
+
+def rates(tokens, times):
+    """Return tokens per second: of the median, the slowest and the quickest round of each job."""
+    return {
+        name: [tokens / took for took in (statistics.median(rounds), max(rounds), min(rounds))]
+        for name, rounds in times.items()
+    }
+
+
+def gain(times, before, after):
+    """Return how many times as fast `after` is as `before`, median beside median."""
+    return statistics.median(times[before]) / statistics.median(times[after])
 
 
 def sort_by_length(batches):
@@ -78,7 +92,7 @@ def sort_by_length(batches):
 
 
 def training(systems, sizes, lengths, repeats, device, bfloat16):
-    """Return target tokens per second of each system, on the same sentence pairs.
+    """Return the rates of each system in target tokens, on the same sentence pairs.
 
     Of some also with the pairs sorted by length, and if `bfloat16` of all also in mixed precision.
     """
@@ -95,14 +109,14 @@ def training(systems, sizes, lengths, repeats, device, bfloat16):
     jobs |= {f"{system.name}, sorted": job(system, by_length) for system in sorters}
     if bfloat16:
         jobs |= {f"{system.name}, bfloat16": job(system, batches, bfloat16=True) for system in systems}
-    return {name: tokens / took for name, took in in_turns(jobs, repeats, device).items()}
+    return rates(tokens, in_turns(jobs, repeats, device))
 
 
 def decoding(systems, sizes, length, repeats, device):
-    """Return new tokens per second of each system; every sentence gets exactly `length`."""
+    """Return the rates of each system in new tokens; every sentence gets exactly `length`."""
     src_ids = one_batch(sizes, device).src_ids
     jobs = {system.name: lambda system=system: system.answer(src_ids, length) for system in systems}
-    return {name: src_ids.size(0) * length / took for name, took in in_turns(jobs, repeats, device).items()}
+    return rates(src_ids.size(0) * length, in_turns(jobs, repeats, device))
 
 
 def gain_of_bfloat16(sizes, repeats, device):
@@ -110,8 +124,7 @@ def gain_of_bfloat16(sizes, repeats, device):
     system, batch = Fast(sizes.config()).to(device), one_batch(sizes, device)
     optimizer = adamw(system)
     jobs = {half: lambda half=half: train_step(system, batch, optimizer, bfloat16=half) for half in (False, True)}
-    took = in_turns(jobs, repeats, device)
-    return took[False] / took[True]
+    return gain(in_turns(jobs, repeats, device), False, True)
 
 
 @torch.no_grad()
@@ -120,8 +133,7 @@ def gain_in_decoding(sizes):
     linear, x = FastLinear(sizes.d_model, sizes.d_ff), torch.randn(sizes.batch, 1, sizes.d_model)
     ways = {"usual": nn.Linear.forward, "fast": FastLinear.forward}
     jobs = {name: lambda way=way: [way(linear, x) for _ in range(100)] for name, way in ways.items()}
-    took = in_turns(jobs, 20, "cpu")
-    return took["usual"] / took["fast"]
+    return gain(in_turns(jobs, 20, "cpu"), "usual", "fast")
 
 
 def equal_loss(sizes, steps, device, bfloat16):
@@ -156,14 +168,15 @@ def equal_loss(sizes, steps, device, bfloat16):
 
 
 def table(results):
-    """Return the results as lines of text; ratios are to the first system."""
+    """Return the results as lines of text: median, ratio to the first system, slowest and quickest round."""
     first = TorchAsItStarts.name
     lines = []
     for title, row in results["tables"].items():
         lines.append(f"\n{title}")
         for name, value in row.items():
             ratio = f"{value / row[first]:6.2f}" if row.get(first) else ""
-            lines.append(f"  {name:32} {value:10,.0f} {ratio}")
+            rounds = "".join(f"{rate:10,.0f}" for rate in results["spread"].get(title, {}).get(name, []))
+            lines.append(f"  {name:32} {value:10,.0f} {ratio:6} {rounds}".rstrip())
     lines.append(f"\na training step with bfloat16 is {results['bfloat16']:.2f} times as fast as in float32")
     lines.append(f"our linear map in decoding is {results['linear map']:.2f} times as fast as torch's own")
     equal = results["equal loss"]
@@ -174,7 +187,7 @@ def table(results):
 
 def measure(sizes, *, repeats, steps, device, say):
     """Run everything; return what is written."""
-    tables = {}
+    speeds = {}
     torch.manual_seed(0)
     systems = [kind(sizes.config()).to(device) for kind in available()]
     gains = {"bfloat16": gain_of_bfloat16(sizes, repeats, device), "linear map": gain_in_decoding(sizes)}
@@ -186,13 +199,15 @@ def measure(sizes, *, repeats, steps, device, say):
     for what, chosen in lengths.items():
         name = f"training, {what}, target tokens/s"
         say(name)
-        tables[name] = training(systems, sizes, chosen, repeats, device, bfloat16)
+        speeds[name] = training(systems, sizes, chosen, repeats, device, bfloat16)
     for system in systems:
         system.never_end()
     for length in sizes.new_tokens:
         name = f"greedy, {length} new tokens, tokens/s"
         say(name)
-        tables[name] = decoding(systems, sizes, length, repeats, device)
+        speeds[name] = decoding(systems, sizes, length, repeats, device)
+    tables = {title: {name: rate[0] for name, rate in row.items()} for title, row in speeds.items()}
+    spread = {title: {name: rate[1:] for name, rate in row.items()} for title, row in speeds.items()}
     say("memory")
     held = {}
     for system in systems:
@@ -201,7 +216,7 @@ def measure(sizes, *, repeats, steps, device, say):
     for i, what in enumerate(("training", f"greedy, {sizes.new_tokens[-1]} new tokens")):
         tables[f"memory, {what}, MB"] = {name: values[i] for name, values in held.items()}
     say("the same loss")
-    return {"tables": tables, **gains, "equal loss": equal_loss(sizes, steps, device, bfloat16)}
+    return {"tables": tables, "spread": spread, **gains, "equal loss": equal_loss(sizes, steps, device, bfloat16)}
 
 
 def machine(device):

@@ -53,22 +53,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print which mistakes were put into the library, with what caught each and which chapter treats it.
-
-    Then what nobody looked at for want of a browser.
-    """
-    caught: dict[tuple, list[str]] = {}
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            told = dict(getattr(report, "user_properties", []))
-            if report.when == "call" and "mistake" in told:
-                row = caught.setdefault(tuple(told["mistake"]), [])
-                row.append(told["question"] if outcome == "passed" else f"NOT BY {told['question']}")
-    if caught:
-        terminalreporter.section("mistakes put into the library, and what caught them")
-        for (number, title, chapter), questions in sorted(caught.items(), key=lambda row: (row[0][0] or 99, row[0][2])):
-            line = f"{number or '':>2} {title:74} {', '.join(sorted(questions))}, chapter {chapter}"
-            terminalreporter.write_line(line)
+    """Print what nobody looked at for want of a browser."""
     blind = [report for report in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(report.longrepr)]
     if blind:
         terminalreporter.write_line("")

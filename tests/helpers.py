@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import multiprocessing
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +52,11 @@ def redraw(module: nn.Module, std: float = 0.2) -> nn.Module:
             if isinstance(part, nn.LayerNorm | LayerNorm):
                 part.weight.add_(1.0)
     return module
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All weights in one row."""
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
 def vectors(*lens: int, d_model: int = D_MODEL) -> list[Tensor]:
@@ -113,14 +117,6 @@ def torch_stacks(norm_first: bool, activation: str = "relu", n_encoder: int = 2,
     encoder = nn.TransformerEncoder(layers[0], n_encoder, norms[0], enable_nested_tensor=False)
     decoder = nn.TransformerDecoder(layers[1], n_decoder, norms[1])
     return redraw(encoder), redraw(decoder)
-
-
-def torch_transformer(norm_first: bool) -> nn.Transformer:
-    """`nn.Transformer` with redrawn weights; it always has final norms."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that nested tensors are not used
-        options = torch_layer_options(norm_first, "gelu")
-        return redraw(nn.Transformer(**options, num_encoder_layers=2, num_decoder_layers=3))
 
 
 # Sources for `lively_model`.

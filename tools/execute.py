@@ -85,6 +85,11 @@ def fold(cell) -> None:
         cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = comment.partition(". ")[0]
 
 
+def name_of(cell) -> str:
+    """What a cell is called in a stored notebook; it follows from what it says."""
+    return hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+
+
 def normalise(notebook) -> None:
     """Bring an executed notebook into the one form in which chapters are stored."""
     ids: dict[str, int] = {}
@@ -92,7 +97,7 @@ def normalise(notebook) -> None:
     for cell in notebook.cells:
         cell.source = cell.source.rstrip()
         cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEPT if key in cell.metadata})
-        name = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+        name = name_of(cell)
         ids[name] = ids.get(name, 0) + 1
         cell.id = name if ids[name] == 1 else f"{name}-{ids[name]}"
         cell.pop("attachments", None)

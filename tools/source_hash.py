@@ -32,14 +32,15 @@ def used(cells: list[str], library: Path = LIBRARY) -> list[Path]:
     """Return the files of the library that the cells lead to: what they import or name, and what that imports.
 
     `from library import name` leads to the file where the name is defined, a bare `import library` to all that its
-    `__init__` imports. To these come the files of data that are read.
+    `__init__` imports. To these come the files of data that are read. The exercises do not count: they draw no figure,
+    and what they print is text, which a test run compares.
     """
     found: set[Path] = set()
     todo = [library / "notebook" / "__init__.py"]  # of the setup cell
     todo += [path for cell in cells for path in _mentioned(cell, True, library)]
     while todo:
         path = todo.pop()
-        if path.exists() and path not in found:
+        if path.exists() and path not in found and library / "exercises" not in path.parents:
             found.add(path)
             todo += _mentioned(path.read_text(encoding="utf-8"), False, library)
     return sorted(found | _data(cells, found, library))

@@ -6,6 +6,7 @@ used: `data`, `fast`, `distributed`, `recipes`, `interop`, `laws`, `notebook` (s
 
 # ruff: noqa: I001 (imports stand in the order of the book)
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 # Chapters 1 and 3: attention. Chapter 2: masks. Chapter 4: positions. Chapters 5 and 6: the parts around attention.
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Load a wing when one of its names is first asked for."""
-    import importlib
-
     if name in IN_WINGS:
         return getattr(importlib.import_module(f"transformer_lib.{IN_WINGS[name]}"), name)
     raise AttributeError(f"module 'transformer_lib' has no attribute {name!r}")

@@ -5,10 +5,12 @@
     python -m transformer_lib ask sentences "Turn on the light"
     python -m transformer_lib train pronounce
     torchrun --nproc-per-node 2 -m transformer_lib train pronounce --parallel ddp
+    python -m transformer_lib progress
 
 `ask` answers a text, or each line of the standard input. `train` says what it will take, and writes everything to one
 folder: the log, a checkpoint, and at the end the model. The same command goes on where an earlier one was stopped, at
-the cost of the steps since its last checkpoint, and comes to the same model.
+the cost of the steps since its last checkpoint, and comes to the same model. `progress` tells which exercises of the
+book were solved on this machine.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from transformer_lib import exercises
 from transformer_lib.recipes import PACKAGED, TASKS, Run, load, read_recipe
 from transformer_lib.recipes.run import is_rank_zero
 
@@ -98,7 +101,7 @@ def train(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 2 if something was not accepted or could not be written."""
     parser = argparse.ArgumentParser(prog="python -m transformer_lib", description="The models of the book.")
-    verbs = parser.add_subparsers(required=True, metavar="ask|train")
+    verbs = parser.add_subparsers(required=True, metavar="ask|train|progress")
     asking = verbs.add_parser("ask", help="ask a model")
     asking.add_argument("task", choices=sorted(TASKS), help="what the model has learnt")
     asking.add_argument("text", nargs="*", help="what to ask (default: lines of standard input)")
@@ -111,13 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training.add_argument("--device", default="cpu", help="where to train (default: cpu)")
     training.add_argument("--parallel", choices=["ddp", "fsdp"], help="train in all processes that torchrun started")
     training.set_defaults(verb=train, stopped="Stopped. The same command goes on after the last checkpoint.")
+    told = verbs.add_parser("progress", help="tell which exercises were solved on this machine")
+    told.set_defaults(verb=lambda _: exercises.progress(), stopped="Stopped.")
     options, more = parser.parse_known_args(arguments)
-    if options.verb is train or any(word.startswith("-") for word in more):
+    if options.verb is not ask or any(word.startswith("-") for word in more):
         parser.parse_args(arguments)  # says what is unknown
     else:
         options.text += more  # words behind an option, which argparse leaves over
     try:
-        return options.verb(options)
+        return options.verb(options) or 0
     except KeyboardInterrupt:
         message, status = options.stopped, STOPPED
     except BrokenPipeError:  # `| head -1` has read enough

@@ -27,11 +27,8 @@ def watched() -> bool:
 def progress(things: Iterable | None = None, what: str = "", *, show: bool | None = None, **options: Any) -> tqdm:
     """Return `things` with a bar that tells how far a loop over them is, at what rate, and how long it will take.
 
-    Args:
-        things: what is looped over; without them, call `update` on what is returned.
-        what: the word before the bar.
-        show: whether there is a bar; by default if somebody looks on.
-        options: of `tqdm`; by default nothing is shown for two seconds, for what is over by then needs no bar.
+    Without `things`, call `update` on what is returned. There is a bar if `show`, by default if somebody looks on; its
+    other `options` are those of `tqdm`. For two seconds nothing is shown: what is over by then needs no bar.
     """
     hidden = not (watched() if show is None else show)
     ways = {"leave": False, "file": sys.stderr, "delay": 2.0, "dynamic_ncols": True, **options}

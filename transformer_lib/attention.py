@@ -116,6 +116,8 @@ class MultiHeadAttention(nn.Module):
         self, key: Float[Tensor, "batch kv_len d_model"], value: Float[Tensor, "batch kv_len d_model"]
     ) -> tuple[Float[Tensor, "batch heads kv_len d_head"], Float[Tensor, "batch heads kv_len d_head"]]:
         """Project keys and values and split them into heads: the part that a cache can keep."""
+        if key.size(-2) != value.size(-2):  # the fused kernel would read beyond the end
+            raise ValueError(f"key and value must be equally long; got {key.size(-2)} and {value.size(-2)}")
         return self.split_heads(self.k_proj(key)), self.split_heads(self.v_proj(value))
 
     def attend(

@@ -7,12 +7,7 @@ from torch import nn
 
 from transformer_lib._checks import check_share, check_whole, shown
 
-ACTIVATIONS = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": nn.GELU(approximate="tanh"),
-    "silu": F.silu,
-}
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": nn.GELU(approximate="tanh"), "silu": F.silu}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +74,9 @@ class TransformerConfig:
             raise ValueError(f"share_vocab needs src_vocab_size == tgt_vocab_size, got {found}")
         specials = {"pad_id": self.pad_id, "bos_id": self.bos_id, "eos_id": self.eos_id}
         check_whole(0, **specials)
-        for name, token_id in specials.items():
-            if token_id >= self.tgt_vocab_size:
-                raise ValueError(
-                    f"{name} ({token_id}) is outside the target vocabulary of {self.tgt_vocab_size} tokens"
-                )
+        for name, i in specials.items():
+            if i >= self.tgt_vocab_size:
+                raise ValueError(f"{name} ({i}) is outside the target vocabulary of {self.tgt_vocab_size} tokens")
         if self.pad_id >= self.src_vocab_size:
             raise ValueError(f"pad_id ({self.pad_id}) is outside the source vocabulary of {self.src_vocab_size} tokens")
         # BOS may be the padding token, as in Marian and T5: it is only ever the first token of a target, which is

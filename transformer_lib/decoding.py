@@ -10,17 +10,13 @@ from torch import Tensor
 from transformer_lib._checks import check_whole
 from transformer_lib._progress import progress
 from transformer_lib.cache import DecoderCache
-from transformer_lib.data.batches import check_pairs, pad_sequences
+from transformer_lib.data.batches import pad_sequences
 from transformer_lib.transformer import Transformer, evaluating
 
 
 @torch.no_grad()
 def greedy_decode(
-    model: Transformer,
-    src_ids: Int[Tensor, "batch src_len"],
-    *,
-    max_new_tokens: int,
-    use_cache: bool = True,
+    model: Transformer, src_ids: Int[Tensor, "batch src_len"], *, max_new_tokens: int, use_cache: bool = True
 ) -> Int[Tensor, "batch tgt_len"]:
     """Translate a batch, taking the likeliest token at every step.
 
@@ -81,8 +77,7 @@ def next_log_probs(
 def check_room(model: Transformer, max_new_tokens: int) -> None:
     """Require a model that can write answers of `max_new_tokens`."""
     check_whole(1, max_new_tokens=max_new_tokens)
-    if max_new_tokens > model.config.max_len:
-        most = model.config.max_len
+    if max_new_tokens > (most := model.config.max_len):
         raise ValueError(f"max_new_tokens ({max_new_tokens}) must be at most the model's max_len ({most})")
 
 
@@ -136,7 +131,6 @@ def exact_match(
     Raises:
         ValueError: if there are no pairs, one is empty, or a target is longer than the model can write.
     """
-    check_pairs(pairs)
     longest = max(len(tgt) for _, tgt in pairs) - 1  # BOS is not written
     sources = [src for src, _ in pairs]
     answers = translate_ids(model, sources, max_new_tokens=longest, batch_size=batch_size, decode=decode, **options)

@@ -102,10 +102,9 @@ class FeedForward(nn.Module):
 class TokenEmbedding(nn.Module):
     """A row of numbers for every token of the vocabulary, scaled up by the square root of the width.
 
-    The rows start with standard deviation `0.4 / sqrt(d_model)`. Scale and start belong together:
-    times `sqrt(d_model)` the features are of the size of the positional encoding, and the same
-    matrix, unscaled, gives logits near zero when it also serves as the output layer
-    (`tie_embeddings`). Paper: section 3.4. Built in chapter 6.
+    The rows start with standard deviation `0.4 / sqrt(d_model)`. Scale and start belong together: times `sqrt(d_model)`
+    the features are of the size of the positional encoding, and the same matrix, unscaled, gives logits near zero when
+    it also serves as the output layer (`tie_embeddings`). Paper: section 3.4. Built in chapter 6.
     """
 
     def __init__(self, vocab_size: int, d_model: int) -> None:

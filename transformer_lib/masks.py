@@ -1,8 +1,7 @@
 """Masks: who may look at whom (built in chapter 2).
 
-One convention everywhere: a mask is boolean, `True` in row i and column j means
-"query i may attend to key j", and it broadcasts to `(batch, heads, q_len, kv_len)`.
-Masks are combined with `&`, which reads "and also allowed".
+One convention everywhere: a mask is boolean, `True` in row i and column j means "query i may attend to key j", and it
+broadcasts to `(batch, heads, q_len, kv_len)`. Masks are combined with `&`, which reads "and also allowed".
 """
 
 from typing import Any

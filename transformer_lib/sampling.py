@@ -59,7 +59,7 @@ def sample_decode(
         model: the `Transformer`.
         src_ids: the sources, padded; repeat a source to draw several answers for it.
         max_new_tokens: the longest answer, EOS included.
-        temperature: below 1 the likely tokens get likelier, above 1 all become more alike.
+        temperature: below 1 the likely tokens get likelier, towards 0 as in `greedy_decode`; above 1 all become alike.
         top_k: draw from so many likeliest tokens only.
         top_p: draw from the likeliest tokens that sum to this share only.
         generator: where chance comes from, on the model's device; torch's own by default.
@@ -72,8 +72,6 @@ def sample_decode(
         ValueError: if a setting is out of range; the message names it.
     """
     check_room(model, max_new_tokens)
-    if temperature == 0:
-        raise ValueError("temperature must be above 0, got 0; the limit of ever lower temperatures is greedy_decode")
     check_number(temperature=temperature)
     config = model.config
     with evaluating(model):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer_lib import _files
-from transformer_lib._checks import check_share, check_whole, shown
+from transformer_lib._checks import check_number, check_share, check_whole, shown
 from transformer_lib._progress import progress
 from transformer_lib.data.batches import Batch, TokenBatches
 from transformer_lib.loss import batch_loss, check_padding
@@ -84,6 +84,7 @@ class Trainer:
     def train_step(self) -> Tensor:
         """Make one step; return its loss per token."""
         config, rate = self.model.config, float(self.rate(self.step + 1))
+        check_number(zero=True, rate=rate)  # torch asks once, not at each step; a rate below 0 learns to do worse
         window = self.next_window()
         counts = [(batch.tgt_ids[:, 1:] != config.pad_id).sum() for batch in window]
         number = self.mean_over_processes(torch.stack(counts).sum())

@@ -80,6 +80,12 @@ def single_page_at_the_root(app: Sphinx, exception: Exception | None) -> None:
         page.replace(Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
 
 
+def quizzes_answer(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """The script of the quizzes, on their pages alone."""
+    if pagename.startswith("chapters/quiz_"):
+        app.add_js_file("quiz.js", loading_method="defer")
+
+
 def only_used_icons(app: Sphinx, exception: Exception | None) -> None:
     """Cut the icons that no page shows out of the theme's icon script: 1.4 of its 1.5 megabytes."""
     script = Path(app.outdir) / "_static" / "scripts" / "fontawesome.js"
@@ -101,6 +107,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", terms_have_anchors)
     app.connect("doctree-resolved", links_of_the_map)
     app.connect("doctree-resolved", terms_lead_to_the_glossary)
+    app.connect("html-page-context", quizzes_answer)
     app.connect("build-finished", single_page_at_the_root)
     app.connect("build-finished", only_used_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

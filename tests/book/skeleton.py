@@ -19,21 +19,17 @@ class _Strip(ast.NodeTransformer):
     def __init__(self, left_out):
         self.left_out = left_out
 
-    def visit_ClassDef(self, node):
-        return self._definition(node)
-
     def visit_FunctionDef(self, node):
         if node.name in self.left_out:
             return None
         node.returns = None
-        return self._definition(node)
-
-    def _definition(self, node):
         if ast.get_docstring(node) is not None:
             node.body = node.body[1:]
         self.generic_visit(node)
         node.body = node.body or [ast.Pass()]
         return node
+
+    visit_ClassDef = visit_FunctionDef
 
     def visit_arg(self, node):
         node.annotation = None

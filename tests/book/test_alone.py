@@ -84,20 +84,19 @@ def test_archives_can_be_published(dist):
     assert run.returncode == 0, run.stdout
 
 
-@pytest.mark.parametrize(
-    ("question", "answer"),
-    [
-        ("numbers three hundred twenty one", "dreihunderteinundzwanzig"),
-        ("pronounce transformer", "T R AE N S F AO R M ER"),
-        ("sentences Turn on the light", "Leuchte einschalten"),
-    ],
-)
-def test_the_command_answers_from_the_wheel_alone(installed, tmp_path, question, answer):
-    run = subprocess.run(
-        [sys.executable, "-m", "transformer_lib", "ask", *question.split()],
-        env={**os.environ, "PYTHONPATH": str(installed)}, cwd=tmp_path, capture_output=True, encoding="utf-8",
-    )  # fmt: skip
-    assert run.stdout == f"{answer}\n", run.stderr
+ASK = """
+from transformer_lib import __file__ as place, __main__
+print(place)
+for question in "numbers three hundred twenty one", "pronounce transformer", "sentences Turn on the light":
+    __main__.main(["ask", *question.split()])
+"""
+ANSWERS = ["dreihunderteinundzwanzig", "T R AE N S F AO R M ER", "Leuchte einschalten"]
+
+
+def test_the_command_answers_from_the_wheel_alone(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONIOENCODING": "utf-8"}
+    told = subprocess.check_output([sys.executable, "-c", ASK], env=environment, cwd=tmp_path, encoding="utf-8")
+    assert told.splitlines() == [str(installed / "transformer_lib" / "__init__.py"), *ANSWERS]
 
 
 def test_the_setup_cell_finds_the_library_or_installs_it_but_never_torch(installed, tmp_path):

@@ -8,20 +8,8 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import ablation, combination, distributed, memory, runs, translation
-from benchmarks.systems import (
-    TINY,
-    Fast,
-    Sizes,
-    as_batch,
-    available,
-    make_batches,
-    one_batch,
-    pairs_of,
-    sentence_lengths,
-    train_step,
-    uniform_lengths,
-)
+from benchmarks import ablation, combination, distributed, memory, runs, systems, translation
+from benchmarks.systems import TINY, Sizes, make_batches, one_batch
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
 from transformer_lib.data.vocabulary import EOS_ID, PAD_ID
@@ -29,7 +17,7 @@ from transformer_lib.loss import batch_loss
 from transformer_lib.notebook import results
 from transformer_lib.transformer import Transformer
 
-SYSTEMS = available()
+SYSTEMS = systems.available()
 named = pytest.mark.parametrize("kind", SYSTEMS, ids=lambda kind: kind.name)
 pytestmark = [pytest.mark.hf, pytest.mark.filterwarnings("ignore")]  # the warnings are the peers'
 
@@ -41,7 +29,7 @@ def test_models_are_of_one_size():
 
 
 def test_batches_are_ragged_and_the_same_each_time():
-    (batch,), (again,) = (make_batches(Sizes(), uniform_lengths(64, 16, 32)) for _ in range(2))
+    (batch,), (again,) = (make_batches(Sizes(), systems.uniform_lengths(64, 16, 32)) for _ in range(2))
     for side, same in zip(batch, again, strict=True):
         assert torch.equal(side, same)
         lengths = (side != PAD_ID).sum(dim=1)
@@ -54,7 +42,7 @@ def test_batches_are_ragged_and_the_same_each_time():
 
 
 def test_lengths_are_those_of_real_sentences():
-    lengths = sentence_lengths(128, 40)
+    lengths = systems.sentence_lengths(128, 40)
     assert 30 < max(map(max, lengths)) <= 40
     assert min(map(min, lengths)) >= 1
     assert len(set(lengths)) > 40
@@ -70,7 +58,7 @@ def test_system_learns_and_decodes(kind):
     torch.manual_seed(0)
     system, batch = kind(TINY.config()), one_batch(TINY)
     optimizer = torch.optim.AdamW(system.parameters(), lr=1e-2)
-    losses = [float(train_step(system, batch, optimizer)) for _ in range(30)]
+    losses = [float(systems.train_step(system, batch, optimizer)) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
     system.never_end()
     answer = system.answer(batch.src_ids, 8)
@@ -90,7 +78,9 @@ def test_padding_and_company_change_no_loss(kind, smoothing):
     system, batch = kind(TINY.config()).eval(), one_batch(TINY)
     with torch.no_grad():
         together, number = batch_loss(system, *batch, smoothing)
-        apart = sum(float(batch_loss(system, *as_batch([pair]), smoothing)[0]) for pair in pairs_of(batch))
+        apart = sum(
+            float(batch_loss(system, *systems.as_batch([pair]), smoothing)[0]) for pair in systems.pairs_of(batch)
+        )
     assert float(together) == pytest.approx(apart, rel=1e-4)
     assert number == (batch.tgt_ids[:, 1:] != PAD_ID).sum()
 
@@ -131,6 +121,11 @@ def test_it_runs_and_writes_what_the_chapter_reads(gain, tmp_path, monkeypatch, 
         assert names <= row.keys()
         assert row.keys() <= like.keys()
         assert min(row.values()) > 0
+    for title, row in written["spread"].items():
+        assert row.keys() == written["tables"][title].keys()
+        for name, (slowest, quickest) in row.items():
+            assert slowest <= written["tables"][title][name] <= quickest
+    assert list(written["spread"]) == list(written["tables"])[:5]  # three of training, two of decoding
     in_training = [row for title, row in written["tables"].items() if title.startswith("training")]
     assert all((f"{name}, bfloat16" in row) == (gain > 1) for row in in_training for name in names)
     halves = {"ours, bfloat16"} if gain > 1 else set()
@@ -142,11 +137,25 @@ def test_it_runs_and_writes_what_the_chapter_reads(gain, tmp_path, monkeypatch, 
     assert "this library, fast" in told
 
 
+def test_rates_are_of_the_median_the_slowest_and_the_quickest_round():
+    times = {"ours": [2.0, 8.0, 4.0], "theirs": [8.0]}
+    assert bench.rates(16, times) == {"ours": [4.0, 2.0, 8.0], "theirs": [2.0, 2.0, 2.0]}
+    assert bench.gain(times, "theirs", "ours") == 2.0
+
+
+def test_every_system_has_the_same_optimizer():
+    settings = [systems.adamw(kind(TINY.config())).defaults for kind in SYSTEMS]
+    assert all(found == settings[0] for found in settings)
+    assert settings[0]["fused"] is True
+
+
 def test_memory_is_the_median_of_its_rounds(monkeypatch):
     found = iter([[1.0, 30.0], [9.0, 10.0], [2.0, 20.0]] * len(SYSTEMS))
     monkeypatch.setattr(memory, "measure", lambda *args: next(found))
-    for name in ("training", "decoding", "equal_loss", "gain_of_bfloat16", "gain_in_decoding"):
-        monkeypatch.setattr(bench, name, lambda *args, **options: 0.0)
+    for name in ("training", "decoding", "equal_loss"):
+        monkeypatch.setattr(bench, name, lambda *args, **options: {})
+    for name in ("gain_of_bfloat16", "gain_in_decoding"):
+        monkeypatch.setattr(bench, name, lambda *args: 0.0)
     tables = bench.measure(TINY, repeats=3, steps=1, device="cpu", say=lambda what: None)["tables"]
     rows = [tables[title] for title in tables if title.startswith("memory")]
     assert [set(row.values()) for row in rows] == [{2.0}, {20.0}]
@@ -156,7 +165,7 @@ def test_memory_is_the_median_of_its_rounds(monkeypatch):
 def test_memory_sees_a_tensor(monkeypatch, capsys):
     assert memory.peak(lambda: torch.ones(25_000_000), "cpu") == pytest.approx(100, rel=0.1)
     settings = json.dumps([dataclasses.asdict(TINY), "cpu"])
-    monkeypatch.setattr(sys, "argv", ["memory", Fast.name, settings])
+    monkeypatch.setattr(sys, "argv", ["memory", systems.Fast.name, settings])
     memory.main()  # what the process does that measures a system
     assert len(json.loads(capsys.readouterr().out)) == 2
 

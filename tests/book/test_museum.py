@@ -17,14 +17,9 @@ CODE = [
 ]
 
 
-def defined(name: str) -> list[ast.stmt]:
-    """The functions of this name in the museum."""
-    return [definition for source in CODE if (definition := find(source, name))]
-
-
 @pytest.mark.parametrize("bug", EXHIBITS, ids=lambda bug: bug.__name__)
 def test_an_exhibit_is_the_registrys(bug):
-    (shown,) = defined(bug.__name__)
+    (shown,) = (definition for source in CODE if (definition := find(source, bug.__name__)))
     assert skeleton(shown) == skeleton(find(inspect.getsource(bug), bug.__name__))
     assert len(ast.unparse(shown).splitlines()) <= 10
 

@@ -90,6 +90,7 @@ FAULTS = [
     ("uncompared_cells_are_few_and_asserted", lambda c: [cell.metadata.update(tags=["nbval-skip"]) for cell in c.code]),
     ("uncompared_cells_are_few_and_asserted", compute("# NBVAL_SKIP\n1")),
     ("rounded_numbers_are_held", compute("print(x)", output_type="stream", text="d ≈ 1.2e-16\n")),
+    ("rounded_numbers_are_held", compute("f", output_type="display_data", data={"text/plain": "[Figure] a ≈ 0.5"})),
     ("lines_are_short", compute("x = 1  # " + "x" * 71)),
     ("numbers_are_shown", compute("1", output_type="stream", text="same: True\nsame: False.\nall: True\n")),
     ("predictions_are_folded", lambda c: c.notebook.cells[0].update(source=f"{c.text[0]}\n\n**Predict.** What?")),
@@ -115,6 +116,15 @@ FAULTS = [
 def test_rule_sees_the_fault(chapter, rule, fault):
     fault(chapter)
     assert list(GUARDS[rule](chapter)) != []
+
+
+def test_a_folded_check_right_behind_holds_a_rounded_number(chapter):
+    compute("print(x)", output_type="stream", text="d ≈ 1.2e-16\n")(chapter)
+    check = chapter.code[5]
+    check.source, check.metadata["tags"] = "# Check: d is rounding\nassert x < 1e-12", ["hide-cell"]
+    assert list(GUARDS["rounded_numbers_are_held"](chapter)) == []
+    check.metadata["tags"] = []  # in sight it is another story's assertion
+    assert list(GUARDS["rounded_numbers_are_held"](chapter)) != []
 
 
 def test_a_paper_of_the_bibliography_may_be_linked_by_any_of_its_addresses(chapter):

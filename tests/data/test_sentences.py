@@ -134,6 +134,10 @@ def test_any_text_can_be_cut(subwords, text):
 
 def test_special_tokens_in_a_text_are_text(subwords):
     assert not {0, 1, 2} & set(subwords.encode("a <eos> b <pad> <bos>"))
+    for i, error in ((-1, OverflowError), (900, ValueError)):  # the first one is of the package
+        with pytest.raises(error, match=r"too small|900 is outside the vocabulary of 900 pieces"):
+            subwords.decode([5, i])
+    assert subwords.decode([]) == subwords.decode([2, 900]) == ""
     again = Subwords(subwords.tokenizer.from_str(subwords.to_json()))
     assert not {0, 1, 2} & set(again.encode("a <eos> b <pad> <bos>"))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import RECIPE, Numbers, train, training_log
+from helpers import RECIPE, Numbers, train, training_log, weights
 from torch.distributed.fsdp import FSDPModule
-from workers import CASES, KINDS, PAIRS, STEPS, gradient, losses, model, trainer, weights
+from workers import CASES, KINDS, PAIRS, STEPS, gradient, losses, model, trainer
 
 from transformer_lib import Transformer
 from transformer_lib.data.batches import TokenBatches
@@ -58,9 +58,6 @@ def alone():
     with processes() as device, processes() as again:
         assert device == again == torch.device("cpu")
         yield
-
-
-# ---------------------------------------------------------------- two processes
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,15 +128,17 @@ def test_what_each_process_keeps(found):
     assert (memory_a, memory_b) == (2 * a, 2 * b)
 
 
-def test_the_command_in_two_processes(folder, recipe_alone):
+def test_the_command_in_two_processes(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "pronounce", Numbers)
+    assert train(folder / "mine.toml", tmp_path) == 0  # the same in one process
     for kind in KINDS:
         names = {path.name for path in (folder / kind).iterdir() if path.suffix != ".shards"}
         written = {f"{name}.safetensors" for name in ("checkpoint", "step_8", "step_9", "model")}
         assert names >= {"recipe.toml", "log.jsonl", "result.json", *written}
         assert len(list((folder / kind).glob("*.shards"))) == 1
-        for two, one in zip(training_log(folder / kind), training_log(recipe_alone), strict=True):
+        for two, one in zip(training_log(folder / kind), training_log(tmp_path), strict=True):
             assert two == pytest.approx(one, rel=0, abs=1e-5)
-        two, one = (Transformer.load(at / "model.safetensors") for at in (folder / kind, recipe_alone))
+        two, one = (Transformer.load(at / "model.safetensors") for at in (folder / kind, tmp_path))
         a, b = (evaluate(loaded, TokenBatches(PAIRS)).loss for loaded in (two, one))
         assert a == pytest.approx(b, abs=1e-3)
     told = (folder / "told.txt").read_text()
@@ -147,21 +146,10 @@ def test_the_command_in_two_processes(folder, recipe_alone):
     assert told.count("say --parallel ddp or fsdp, or leave out torchrun") == 1
 
 
-@pytest.fixture
-def recipe_alone(folder, tmp_path, monkeypatch):
-    """The folder of the same command in one process."""
-    monkeypatch.setitem(TASKS, "pronounce", Numbers)
-    assert train(folder / "mine.toml", tmp_path / "one") == 0
-    return tmp_path / "one"
-
-
 def test_what_it_does_in_another_way_than_one_process():
     """All that CONTRIBUTING.md names, and no more: the rest is `Trainer`."""
     changed = {name for name in vars(ParallelTrainer) if hasattr(Trainer, name) and not name.startswith("__")}
     assert changed == {"next_window", "loss_of", "mean_over_processes", "full_model", "save", "resume"}
-
-
-# ---------------------------------------------------------------- dealing out
 
 
 @pytest.mark.parametrize("rows", range(1, 8))
@@ -176,9 +164,6 @@ def test_every_row_is_dealt_once(rows, number):
     assert max(sizes) - min(sizes) <= 1
     for whole, parts in zip(batch, zip(*real, strict=True), strict=True):
         assert sorted(torch.cat(parts).tolist()) == sorted(whole.tolist())
-
-
-# ---------------------------------------------------------------- one process
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -216,9 +201,6 @@ def test_on_gpus_it_is_nccl(monkeypatch):
     (at, (backend, options), end) = calls
     assert (at, backend, end) == (device, "nccl", "end")
     assert options.keys() == {"timeout"}
-
-
-# ---------------------------------------------------------------- checkpoints
 
 
 @pytest.fixture
@@ -323,9 +305,6 @@ def test_a_new_process_begins_with_its_own_random_numbers(saved):
     run.resume(path)
     assert run.step == 3
     assert torch.equal(torch.get_rng_state(), before)
-
-
-# ---------------------------------------------------------------- what is refused
 
 
 def test_errors():

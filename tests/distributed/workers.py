@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers import OTHER, Numbers, redraw, tiny_config, train
+from helpers import OTHER, Numbers, redraw, tiny_config, train, weights
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from transformer_lib.data import numbers
@@ -24,11 +24,10 @@ from transformer_lib.transformer import Transformer
 KINDS = ("ddp", "fsdp")
 STEPS = 5
 PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
-RAGGED = {"batch_tokens": 19, "smoothing": 0.1}  # some batches are of one sentence: fewer than there are processes
 CASES = {
     "plain": {},
     "accumulated": {"accumulate": 3},
-    "ragged": RAGGED,
+    "ragged": {"batch_tokens": 19, "smoothing": 0.1},  # some batches are of one sentence: fewer than processes
     "fast": {"kind": FastTransformer, "accumulate": 2, "batch_tokens": 19},
 }
 
@@ -54,13 +53,7 @@ def trainer(make=Trainer, *, dropout=0.0, kind=Transformer, batch_tokens=60, **o
 
 
 def losses(run, steps=STEPS):
-    """The losses of the next steps."""
     return [run.train_step().item() for _ in range(steps)]
-
-
-def weights(model):
-    """All weights in one row."""
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
 def held(run):
@@ -109,16 +102,7 @@ def work(parallel, folder):
     return found
 
 
-def commands(folder):
-    """The command of chapter 12, in parallel; and without saying so, which it refuses."""
-    TASKS["pronounce"] = Numbers
-    for parallel in KINDS:
-        assert train(folder / "mine.toml", folder / parallel, "--parallel", parallel) == 0
-    assert train(folder / "mine.toml", folder / parallel) == 2
-
-
 def everything(folder):
-    """What each of the two processes does."""
     torch.set_num_threads(1)
     with processes():
         found = {parallel: work(parallel, folder) for parallel in KINDS}
@@ -126,18 +110,13 @@ def everything(folder):
         dist.all_gather_object(everybodys, found)
         if dist.get_rank() == 0:
             (folder / "found.json").write_text(json.dumps(everybodys))
-        commands(folder)
+        TASKS["pronounce"] = Numbers  # the command of chapter 12, in parallel; and without saying so, which it refuses
+        for parallel in KINDS:
+            assert train(folder / "mine.toml", folder / parallel, "--parallel", parallel) == 0
+        assert train(folder / "mine.toml", folder / parallel) == 2
 
 
 if __name__ == "__main__":
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=2,
-        run_id="two",
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        local_addr="127.0.0.1",
-        start_method=OTHER.get_start_method(),
-    )
-    elastic_launch(config, everything)(Path(sys.argv[1]))
+    number = dict(min_nodes=1, max_nodes=1, nproc_per_node=2, run_id="two", start_method=OTHER.get_start_method())
+    here = dict(rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1")
+    elastic_launch(LaunchConfig(**number, **here), everything)(Path(sys.argv[1]))

@@ -39,15 +39,13 @@ def way_to_the_loss(request, monkeypatch):
         monkeypatch.delattr(F, "linear_cross_entropy", raising=False)
 
 
-# ---------------------------------------------------------------- the same numbers
-
-
-@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"norm_first": True}, {"bos_id": 0}], ids=str)  # BOS may be padding
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @in_float64()
-def test_same_memory_logits_loss_and_gradients(norm_first, smoothing, way_to_the_loss):
-    plain, fast = twins(norm_first=norm_first)
+def test_same_memory_logits_loss_and_gradients(changes, smoothing, way_to_the_loss):
+    plain, fast = twins(**changes)
     src_ids, tgt_ids = pad_sequences(SOURCES), pad_sequences(TARGETS)
+    tgt_ids[:, 0] = plain.config.bos_id
     wanted = tgt_ids[:, 1:]
     logits, quick = plain(src_ids, tgt_ids[:, :-1]), fast(src_ids, tgt_ids[:, :-1])
     close(quick[wanted != 0], logits[wanted != 0])
@@ -69,16 +67,12 @@ def test_same_memory_logits_loss_and_gradients(norm_first, smoothing, way_to_the
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-10, atol=1e-10, msg=name)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("norm_first", [False, True])
 def test_same_answers(seed, norm_first):
     models, src_ids = twins(lively_model(seed, norm_first)), pad_sequences(SOURCES)
-    for decode, options in (
-        (greedy_decode, {}),
-        (greedy_decode, {"use_cache": False}),
-        (beam_search, {"beam_size": 3}),
-    ):
-        assert torch.equal(*(decode(model, src_ids, max_new_tokens=12, **options) for model in models))
+    for decode, more in ((greedy_decode, {}), (greedy_decode, {"use_cache": False}), (beam_search, {"beam_size": 3})):
+        assert torch.equal(*(decode(model, src_ids, max_new_tokens=12, **more) for model in models))
 
 
 @in_float64()
@@ -114,14 +108,6 @@ def test_attention_can_be_recorded():
         close(maps[1][1][name], w)
 
 
-def test_bos_may_be_padding():
-    plain, fast = twins(bos_id=0)
-    src_ids, tgt_ids = pad_sequences(SOURCES), pad_sequences([[0, *target[1:]] for target in TARGETS])
-    wanted = tgt_ids[:, 1:]
-    a, b = plain(src_ids, tgt_ids[:, :-1]), fast(src_ids, tgt_ids[:, :-1])
-    torch.testing.assert_close(a[wanted != 0], b[wanted != 0], rtol=1e-4, atol=1e-4)
-
-
 def test_checkpoints_are_the_same(tmp_path):
     plain, fast = twins()
     plain.save(tmp_path / "plain.safetensors")
@@ -136,9 +122,6 @@ def test_rows():
     rows, x = Rows(real), torch.arange(12.0).view(2, 3, 2)
     assert rows.pack(x).tolist() == [[[0, 1], [2, 3], [6, 7]]]
     assert torch.equal(rows.spread(rows.pack(x)), x * real.unsqueeze(-1))
-
-
-# ---------------------------------------------------------------- what readers' tools do with a model
 
 
 def test_every_module_is_called():
@@ -313,9 +296,6 @@ def test_a_compiled_model_is_trained_as_it_was_compiled(compiled, without_shape_
         sizes.clear()
 
 
-# ---------------------------------------------------------------- what is refused
-
-
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("beyond", [tiny_config().tgt_vocab_size, -3, -100])
 def test_a_target_outside_the_vocabulary_is_refused(smoothing, beyond):
@@ -323,14 +303,8 @@ def test_a_target_outside_the_vocabulary_is_refused(smoothing, beyond):
     last = torch.tensor([[1, beyond]])  # a target only: no embedding meets it
     with pytest.raises((IndexError, RuntimeError), match=f"{beyond} is out of bounds"):
         FastTransformer(tiny_config()).loss(torch.tensor([[3]]), last, smoothing)
-
-
-def test_smoothing_is_checked():
     with pytest.raises(ValueError, match=r"smoothing must be at least 0 and below 1, got 1\.0"):
-        FastTransformer(tiny_config()).loss(torch.tensor([[3]]), torch.tensor([[1, 3]]), smoothing=1.0)
-
-
-# ---------------------------------------------------------------- kernels
+        FastTransformer(tiny_config()).loss(torch.tensor([[3]]), last, smoothing=1.0)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

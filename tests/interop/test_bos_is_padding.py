@@ -4,16 +4,8 @@ import pytest
 import torch
 from helpers import close, in_float64, source_ids, target_ids, tiny_config, tiny_model
 
-from transformer_lib import (
-    TokenBatches,
-    Trainer,
-    Transformer,
-    exact_match,
-    greedy_decode,
-    laws,
-    token_loss,
-    translate_ids,
-)
+import transformer_lib as lib
+from transformer_lib import greedy_decode, laws
 
 BOS_IS_PAD = dict(pad_id=0, bos_id=0, eos_id=2)
 
@@ -38,7 +30,7 @@ def test_bos_equal_to_padding_changes_no_logits_and_no_loss() -> None:
     close(same(src, begun), apart(src, tgt))
     for smoothing in (0.0, 0.1):
         losses = [
-            token_loss(model(src, ids[:, :-1]), ids[:, 1:], pad_id=0, smoothing=smoothing)
+            lib.token_loss(model(src, ids[:, :-1]), ids[:, 1:], pad_id=0, smoothing=smoothing)
             for model, ids in ((apart, tgt), (same, begun))
         ]
         close(losses[1][0], losses[0][0])
@@ -55,16 +47,16 @@ def test_bos_equal_to_padding_decodes_the_same(use_cache: bool) -> None:
     laws.answer_is_greedy(same, src, expected).require()
     laws.cache_equals_full(same, src, torch.cat([torch.zeros_like(src[:, :1]), expected], dim=1)).require()
     sources = [[token for token in row if token != 0] for row in src.tolist()]
-    answers = translate_ids(same, sources, max_new_tokens=11, batch_size=2, use_cache=use_cache)
+    answers = lib.translate_ids(same, sources, max_new_tokens=11, batch_size=2, use_cache=use_cache)
     assert answers == [[token for token in row if token != 0] for row in expected.tolist()]
     pairs = [(source, [0, *answer]) for source, answer in zip(sources, answers, strict=True)]
-    assert exact_match(same, pairs, use_cache=use_cache) == 1.0
+    assert lib.exact_match(same, pairs, use_cache=use_cache) == 1.0
 
 
 def test_bos_equal_to_padding_trains() -> None:
     pairs = [([5, 6, 7], [0, 8, 9, 2]), ([5, 3], [0, 4, 2]), ([9], [0, 2])]
-    batches = TokenBatches(pairs, pad_id=0)
+    batches = lib.TokenBatches(pairs, pad_id=0)
     assert batches.take(torch.arange(3)).tgt_ids.tolist() == [[0, 8, 9, 2], [0, 4, 2, 0], [0, 2, 0, 0]]
-    model = Transformer(tiny_config(**BOS_IS_PAD, n_encoder_layers=1, n_decoder_layers=1))
-    Trainer(model, batches, rate=lambda step: 2e-2).fit(40, show=False)
-    assert exact_match(model, pairs) == 1.0
+    model = lib.Transformer(tiny_config(**BOS_IS_PAD, n_encoder_layers=1, n_decoder_layers=1))
+    lib.Trainer(model, batches, rate=lambda step: 2e-2).fit(40, show=False)
+    assert lib.exact_match(model, pairs) == 1.0

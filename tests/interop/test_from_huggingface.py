@@ -35,9 +35,6 @@ def hf():
         yield transformers
 
 
-# Tiny models with redrawn weights, in float64
-
-
 def finish(theirs: nn.Module) -> nn.Module:
     """Redraw all weights; tables of sinusoids stay what they were."""
     tables = {name: p.clone() for name, p in theirs.named_parameters() if not p.requires_grad}
@@ -58,10 +55,8 @@ def seq2seq_sizes(**changes) -> dict:
 
 
 def new_marian(hf, share: bool = True, tie: bool = True, **changes) -> nn.Module:
-    sizes = seq2seq_sizes(
-        pad_token_id=MARIAN_PAD, decoder_start_token_id=MARIAN_PAD, eos_token_id=0, scale_embedding=True
-    )
-    words = {} if share else {"decoder_vocab_size": TGT_VOCAB}
+    sizes = seq2seq_sizes(pad_token_id=MARIAN_PAD, decoder_start_token_id=MARIAN_PAD, eos_token_id=0)
+    words = {"scale_embedding": True} | ({} if share else {"decoder_vocab_size": TGT_VOCAB})
     ties = dict(share_encoder_decoder_embeddings=share, tie_word_embeddings=tie)
     theirs = finish(hf.MarianMTModel(hf.MarianConfig(**{**sizes, **words, **ties, **changes})))
     if share and not tie:  # the reference library shares nothing then, whatever it is told
@@ -87,26 +82,19 @@ def new_bart(hf, kind: str = "BartForConditionalGeneration", **changes) -> nn.Mo
     return finish(getattr(hf, kind)(hf.BartConfig(**{**sizes, **changes})))
 
 
-# What equality means, for each of them
-
-
 def random_ids(seq: int, pad_id: int = MARIAN_PAD) -> Tensor:
     """Ragged ids that are neither padding nor EOS in any of the models, then padding."""
     ids = torch.randint(3, MARIAN_PAD, (BATCH, seq))
     return ids.masked_fill(~ragged(seq), pad_id)
 
 
-def marian_logits(theirs: nn.Module, src: Tensor, tgt: Tensor) -> Tensor:
-    """The logits of the reference library; padding of the target is not masked, as it comes last."""
-    mask = (src != MARIAN_PAD).long()
-    return theirs(src, mask, tgt, decoder_attention_mask=torch.ones_like(tgt)).logits
-
-
 @torch.no_grad()
 def check_marian(theirs: nn.Module, ours: Transformer) -> None:
+    """The reference does not mask the padding of the target, as it comes last."""
     src, tgt = random_ids(SRC_LEN), random_ids(TGT_LEN)
     tgt[:, 0] = MARIAN_PAD
-    close(ours(src, tgt), marian_logits(theirs, src, tgt))
+    expected = theirs(src, (src != MARIAN_PAD).long(), tgt, decoder_attention_mask=torch.ones_like(tgt))
+    close(ours(src, tgt), expected.logits)
 
 
 @torch.no_grad()
@@ -128,19 +116,17 @@ def check_bert(theirs: nn.Module, ours: nn.Module) -> None:
 @torch.no_grad()
 def check_bart(theirs: nn.Module, ours: tuple[nn.Module, nn.Module]) -> None:
     src, tgt, body = random_ids(SRC_LEN, pad_id=1), random_ids(TGT_LEN, pad_id=1), getattr(theirs, "model", theirs)
-    seen: dict[str, Tensor] = {}
-    hooks = [
-        getattr(body, side).layers[0].register_forward_pre_hook(lambda _, args, side=side: seen.update({side: args[0]}))
-        for side in ("encoder", "decoder")
-    ]
+    seen: list[Tensor] = []
+    first = [side.layers[0] for side in (body.encoder, body.decoder)]
+    hooks = [layer.register_forward_pre_hook(lambda _, args: seen.append(args[0])) for layer in first]
     real = src != 1
     expected = body(src, real.long(), tgt, decoder_attention_mask=torch.ones_like(tgt))
     for hook in hooks:
         hook.remove()
     encoder, decoder = ours
-    memory = encoder(seen["encoder"], real[:, None, None, :])
+    memory = encoder(seen[0], real[:, None, None, :])
     close(memory, expected.encoder_last_hidden_state)
-    hidden = decoder(seen["decoder"], memory, causal_mask(TGT_LEN), real[:, None, None, :])
+    hidden = decoder(seen[1], memory, causal_mask(TGT_LEN), real[:, None, None, :])
     close(hidden, expected.last_hidden_state)
 
 
@@ -153,9 +139,6 @@ MODELS = {
 all_models = pytest.mark.parametrize("name", MODELS)
 
 
-# Equal, from memory and from files
-
-
 def write(theirs: nn.Module, folder: Path, kind: str = "safetensors") -> None:
     """Write a model as the reference library does, or as it once did."""
     theirs.save_pretrained(folder, max_shard_size="20KB" if kind == "safetensors shards" else "1GB")
@@ -166,9 +149,8 @@ def write(theirs: nn.Module, folder: Path, kind: str = "safetensors") -> None:
         files = files if kind == "bin shards" else ["pytorch_model.bin"]
         for i, file in enumerate(files):
             torch.save(dict(state[i :: len(files)]), folder / file)
-    assert len(list(folder.glob("*.safetensors"))) in {"safetensors": [1], "safetensors shards": range(3, 99)}.get(
-        kind, [0]
-    )
+    number = {"safetensors": [1], "safetensors shards": range(3, 99)}.get(kind, [0])
+    assert len(list(folder.glob("*.safetensors"))) in number
 
 
 @in_float64()
@@ -290,9 +272,6 @@ def test_marian_files_of_older_versions(hf, tmp_path: Path) -> None:
     check_marian(theirs, from_marian(tmp_path))
 
 
-# What is kept
-
-
 def values(converted: nn.Module | tuple[nn.Module, ...]) -> list[Tensor]:
     """A copy of all parameters and buffers of what a converter made."""
     modules = converted if isinstance(converted, tuple) else (converted,)
@@ -308,24 +287,15 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 @all_models
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_half_precision_is_kept_to_the_bit(hf, tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+def test_half_precision_is_kept_to_the_bit_in_copies(hf, tmp_path: Path, name: str, dtype: torch.dtype) -> None:
     new, convert, _ = MODELS[name]
     theirs = new(hf)
     expected = [x.to(dtype) for x in values(convert(theirs))]
     write(theirs.to(dtype).train(), tmp_path)
-    assert same(values(convert(theirs)), expected) and same(values(convert(tmp_path)), expected)
-
-
-@in_float64()
-@all_models
-def test_copies_are_independent(hf, name: str) -> None:
-    new, convert, _ = MODELS[name]
-    theirs = new(hf)
     ours = convert(theirs)
-    before = values(ours)
     for parameter in theirs.parameters():
         nn.init.zeros_(parameter)
-    assert same(before, values(ours))
+    assert same(values(ours), expected) and same(values(convert(tmp_path)), expected)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # when torch imports its compiler
@@ -391,11 +361,7 @@ FAULTS = [
     ("marian", {"model.encoder.embed_tokens.weight": ones(41, 22)}, "tgt_embedding.weight differs from src_embedding"),
     ("marian", {f"model.encoder.{TABLE}": ones(17, 22)}, f"encoder.{TABLE} (17, 22) is not the table of sinusoids"),
     ("marian", {f"model.decoder.{TABLE}": ones(16, 22)}, f"decoder.{TABLE} (16, 22) is not the table of sinusoids (17"),
-    (
-        "gpt2",
-        {"transformer.h.1.attn.c_attn.weight": ones(66, 22)},
-        "size mismatch for layers.1.self_attn.q_proj.weight",
-    ),
+    ("gpt2", {"transformer.h.1.attn.c_attn.weight": ones(66, 22)}, "size mismatch for layers.1.self_attn.q_proj.w"),
     ("bart", {"model.decoder.layers.0.encoder_attn.k_proj.bias": None}, '"decoder.layers.0.cross_attn.k_proj.bias"'),
     ("bart", {"model.encoder.layer_norm.weight": ones(22)}, '"encoder.layer_norm.weight"'),
     ("marian", {"model_type": "bart"}, "from_marian needs a model of type 'marian', got 'bart'"),
@@ -418,7 +384,7 @@ def test_what_does_not_fit_is_named(hf, name: str, changes: dict, message: str) 
     new, convert, _ = MODELS[name]
     theirs = new(hf)
     convert(changed(theirs, {}))  # it is the change that is refused
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
         convert(changed(theirs, changes))
 
 
@@ -430,9 +396,6 @@ def test_files_that_are_missing_and_code_in_a_file(hf, tmp_path: Path) -> None:
     torch.save({"x": Path()}, tmp_path / "pytorch_model.bin")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         from_gpt2(tmp_path)
-
-
-# The laws, asked of models of another library
 
 
 @pytest.mark.filterwarnings("ignore:.*past_key_values:FutureWarning")

@@ -103,11 +103,11 @@ def test_the_jacobian_is_zero_above_the_diagonal() -> None:
 
 @in_float64()
 def test_more_padding_changes_nothing() -> None:
-    model, src, tgt = tiny_model(), helpers.source_ids(), helpers.target_ids()
-    assert torch.equal(lib.padding_mask(src, 0)[:, 0, 0], ragged())  # what these tests ask about is there
+    model, src, tgt = helpers.tiny_case(pad_id=2, eos_id=0)
+    assert torch.equal(lib.padding_mask(src, 2)[:, 0, 0], ragged())  # what these tests ask about is there
     logits = model(src, tgt)
-    close(model(F.pad(src, (0, 4)), tgt), logits)
-    close(model(src, F.pad(tgt, (0, 3)))[:, :TGT_LEN], logits)
+    close(model(F.pad(src, (0, 4), value=2), tgt), logits)
+    close(model(src, F.pad(tgt, (0, 3), value=2))[:, :TGT_LEN], logits)
 
 
 @in_float64()
@@ -184,7 +184,7 @@ def test_scores_are_divided_by_the_root_of_the_width_of_a_head(d_head: int) -> N
         laws.scores_are_scaled(attend, d_head).require()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float16])
 def test_dead_rows_are_zero(dtype: torch.dtype) -> None:
     q, k, v = (torch.randn(2, 3, n, d, dtype=dtype) for n, d in ((TGT_LEN, 8), (SRC_LEN, 8), (SRC_LEN, 8)))
     own = lib.MultiHeadAttention(24, 3).attend
@@ -230,8 +230,11 @@ def test_feed_forward_and_norm_go_token_by_token(d_model: int, d_ff: int, seq: i
 @examples
 def test_smoothed_targets_are_distributions(vocab: int, smoothing: float, pad: int) -> None:
     targets = torch.randint(0, vocab, (2, 5))
-    rows = lib.smoothed_targets(targets, vocab, smoothing if vocab > 3 else 0.0, pad)
+    smoothing = smoothing if vocab > 3 else 0.0
+    rows = lib.smoothed_targets(targets, vocab, smoothing, pad)
     laws.targets_are_distributions(rows, targets, pad).require()
+    right = rows.gather(-1, targets.unsqueeze(-1)).squeeze(-1)[targets != pad]
+    torch.testing.assert_close(right, torch.full_like(right, 1 - smoothing))
 
 
 @given(smoothing=st.sampled_from([0.0, 0.1]), dtype=dtypes, pad=st.integers(0, 4))

@@ -81,10 +81,10 @@ def test_inputs_and_kept_outputs_are_copied() -> None:
     assert not laws.evaluation_is_deterministic(Noise(), x)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "small", "large"),
-    [(torch.float64, 1e-10, 1e-7), (torch.float32, 1e-6, 1e-4), (torch.bfloat16, 0.02, 0.5)],
-)
+BOUNDS = [(torch.float64, 1e-10, 1e-7), (torch.float32, 1e-6, 1e-4), (torch.bfloat16, 0.02, 0.5)]
+
+
+@pytest.mark.parametrize(("dtype", "small", "large"), BOUNDS)
 def test_tolerance_follows_the_type_and_the_size_of_the_output(dtype, small: float, large: float) -> None:
     x, other = torch.zeros(1, 2, 1, dtype=dtype), torch.ones(1, 2, 1, dtype=dtype)
     for scale in (1e-3, 1.0, 1e4):
@@ -137,9 +137,8 @@ class Apple(Tensor):
 
 
 def test_every_law_can_be_asked_on_apples_device() -> None:
-    x, other, ids, real, logits = (
-        part.as_subclass(Apple) for part in (*torch.randn(2, 2, 3, 22), RAGGED, RAGGED != 0, torch.randn(2, 3, 37))
-    )
+    parts = *torch.randn(2, 2, 3, 22), RAGGED, RAGGED != 0, torch.randn(2, 3, 37)
+    x, other, ids, real, logits = (part.as_subclass(Apple) for part in parts)
     with pytest.raises(TypeError, match="float64"):
         x.double()
     assert type(x.cpu().double()) is Tensor

@@ -18,10 +18,8 @@ from transformer_lib.interop import from_torch
 @in_float64()
 def check_formula() -> None:
     """Output and gradients are those of `F.scaled_dot_product_attention`, also where nothing may be attended to."""
-    q, k, v = (
-        torch.randn(BATCH, HEADS, n, d, requires_grad=True)
-        for n, d in ((TGT_LEN, D_HEAD), (SRC_LEN, D_HEAD), (SRC_LEN, 13))
-    )
+    sizes = (TGT_LEN, D_HEAD), (SRC_LEN, D_HEAD), (SRC_LEN, 13)
+    q, k, v = (torch.randn(BATCH, HEADS, *size, requires_grad=True) for size in sizes)
     dead = torch.rand(BATCH, HEADS, TGT_LEN, SRC_LEN) > 0.4
     dead[1, 0, 2], dead[2] = False, False
     outer = torch.randn(BATCH, HEADS, TGT_LEN, 13)

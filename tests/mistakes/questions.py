@@ -12,7 +12,6 @@ import helpers
 import torch
 from helpers import BATCH, D_HEAD, D_MODEL, HEADS, SRC_LEN, TGT_LEN, ragged, redraw, vectors
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 import transformer_lib as lib
 from transformer_lib import laws
@@ -137,9 +136,9 @@ def loss_adds_up() -> None:
     laws.loss_adds_up(f, torch.randn(2, 3, 7), targets, 0).require()
 
 
-def lively() -> tuple[lib.Transformer, Tensor]:
+def lively(seed: int = 6) -> tuple[lib.Transformer, Tensor]:
     """A model and sources whose answers differ and end at different places."""
-    return helpers.lively_model(6), pad_sequence([torch.tensor(ids) for ids in helpers.SOURCES], batch_first=True)
+    return helpers.lively_model(seed), lib.pad_sequences(helpers.SOURCES)
 
 
 def answer_is_greedy() -> None:
@@ -148,19 +147,31 @@ def answer_is_greedy() -> None:
     laws.answer_is_greedy(model, src, answer, max_new_tokens=16).require()
 
 
-def a_full_beam_is_an_exhaustive_search() -> None:
-    """Of all answers of at most three tokens, the best is found, and with the model's own score."""
-    model, src_ids = helpers.tiny_model(tgt_vocab_size=6), helpers.source_ids()
-    model.output.bias.data[2] -= 1.0  # EOS: let long answers compete
-    found = lib.beam_hypotheses(model, src_ids, beam_size=64, length_penalty=2.0, max_new_tokens=3)
-    answers = [[*body, 2] for n in range(3) for body in itertools.product([3, 4, 5], repeat=n)]
-    for row, src in enumerate(src_ids):
-        scores = []
-        for answer in answers:
-            logits = model(src[None], torch.tensor([[1, *answer[:-1]]]))
-            total = logits.log_softmax(-1)[0].gather(1, torch.tensor(answer)[:, None]).sum()
-            scores.append(total / ((5 + len(answer)) / 6) ** 2.0)
-        helpers.close(found.scores[row, 0], max(scores))
+@torch.no_grad()
+def log_probs_of(model: lib.Transformer, source: list[int], answers: list[list[int]]) -> list[float]:
+    """Score whole answers in one teacher-forced pass."""
+    tgt_ids = lib.pad_sequences([[1, *answer] for answer in answers])
+    wanted = tgt_ids[:, 1:]
+    logits = model(torch.tensor([source]).expand(len(answers), -1), tgt_ids[:, :-1])
+    found = logits.log_softmax(-1).gather(2, wanted.unsqueeze(2)).squeeze(2)
+    return found.masked_fill(wanted == 0, 0.0).sum(dim=1).tolist()
+
+
+def a_full_beam_is_an_exhaustive_search(alpha: float = 1.0) -> None:
+    """Of all answers of at most four tokens, the best is found, and with the model's own score."""
+    everything = [[*body, 2] for n in range(4) for body in itertools.product([3, 4, 5, 6], repeat=n)]
+    lengths = set()
+    for seed in (0, 2, 5):
+        model, src_ids = lively(seed)
+        found = lib.beam_hypotheses(model.eval(), src_ids, beam_size=5**4, length_penalty=alpha, max_new_tokens=4)
+        for ids, score, source in zip(found.ids[:, 0], found.scores[:, 0], helpers.SOURCES, strict=True):
+            totals = log_probs_of(model, source, everything)
+            scores = [total / ((5 + len(y)) / 6) ** alpha for total, y in zip(totals, everything, strict=True)]
+            best = max(range(len(everything)), key=scores.__getitem__)
+            assert [token for token in ids.tolist() if token] == everything[best]
+            assert math.isclose(score, scores[best], rel_tol=0, abs_tol=1e-12)
+            lengths.add(len(everything[best]))
+    assert len(lengths) > 1  # short and long ones win
 
 
 def a_beam_needs_no_cache() -> None:
@@ -172,8 +183,8 @@ def a_beam_needs_no_cache() -> None:
 
 
 def the_nucleus_reaches_its_share() -> None:
-    probs = torch.tensor([0.5, 0.25, 0.125, 0.125])
-    for p, kept in ((0.4, 1), (0.5, 1), (0.6, 2), (0.75, 2), (0.8, 3), (1.0, 4)):
+    probs = torch.tensor([0.5, 0.25, 0.125, 0.125])  # which a float holds exactly
+    for p, kept in ((0.3, 1), (0.5, 1), (0.500001, 2), (0.75, 2), (0.76, 3), (0.875, 3), (0.9, 4), (1.0, 4)):
         assert lib.keep_top_p(probs.log(), p).isfinite().sum() == kept
 
 

@@ -272,7 +272,7 @@ def output_not_tied(self, config, right=lib.Transformer.__init__):
     self.output.weight = nn.Parameter(self.output.weight.detach().flip(0))
 
 
-# ---------------------------------------------------------------- the model, loss, training, decoding
+# ---------------------------------------------------------------- the model, loss, training, decoding, the search
 
 
 def smoothing_gives_padding_a_share(targets, vocab_size, smoothing, pad_id, dtype=None):
@@ -344,9 +344,6 @@ def token_accuracy_for_exact_match(model, pairs, *, batch_size=256, decode=None,
     return lib.evaluate(model, lib.TokenBatches(pairs)).accuracy
 
 
-# ---------------------------------------------------------------- the search
-
-
 def penalty_counts_bos(length, alpha):
     return ((5 + length + 1) / 6) ** alpha
 
@@ -367,9 +364,8 @@ GITHUB = "https://github.com/"
 D2L = GITHUB + "d2l-ai/d2l-en/blob/master/chapter_attention-mechanisms-and-transformers/transformer.md"
 ANNOTATED = GITHUB + "harvardnlp/annotated-transformer"
 ANNOTATED_LINE = ANNOTATED + "/blob/debc9fd747bb2123160a98046ad1c2d4da44a567/the_annotated_transformer.py#L"
-UVADLC = (
-    GITHUB + "phlippe/uvadlc_notebooks/blob/master/docs/tutorial_notebooks/tutorial6/Transformers_and_MHAttention.ipynb"
-)
+UVADLC = GITHUB + "phlippe/uvadlc_notebooks/blob/master/docs/tutorial_notebooks/tutorial6/"
+UVADLC += "Transformers_and_MHAttention.ipynb"
 HYUNWOONGKO = GITHUB + "hyunwoongko/transformer"
 JADORE = GITHUB + "jadore801120/attention-is-all-you-need-pytorch"
 EVERY_CHAPTER = 0
@@ -380,25 +376,15 @@ LAWS = {law.__name__ for law in laws.LAWS}
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake that can be put into the library.
+    """A mistake that can be put into the library."""
 
-    Args:
-        number: in the list of 36, or `None`.
-        title: one line.
-        chapter: the chapter that treats it.
-        place: what is replaced, by its name: `Class.method`, or a function, wherever the library defines it.
-        bug: what takes its place.
-        caught_by: the questions and contracts that must see it.
-        seen: a public place where it was found.
-    """
-
-    number: int | None
+    number: int | None  # in the list of 36
     title: str
-    chapter: int
-    place: str
+    chapter: int  # that treats it
+    place: str  # what is replaced: `Class.method`, or a function, wherever the library defines it
     bug: Callable
-    caught_by: list[Question]
-    seen: str = ""
+    caught_by: list[Question]  # all of them must see it
+    seen: str = ""  # a public place where it was found
 
     @property
     def laws(self) -> list[Question]:
@@ -553,7 +539,7 @@ MISTAKES = [
     Mistake(None, "The causal mask is aligned top left", 2, "causal_mask", causal_mask_aligned_top_left,
         [q.cache_equals_full, c.check_masks], GITHUB + "pytorch/pytorch/issues/103082"),
     Mistake(None, "The causal mask is inverted", 2, "causal_mask", causal_mask_inverted,
-        [q.causality, c.check_masks, c.check_transformer], GITHUB + "pytorch/examples/issues/649"),
+        [q.causality, c.check_masks, c.check_transformer], GITHUB + "rasbt/LLMs-from-scratch/issues/1061"),
     Mistake(None, "The padding mask is inverted", 2, "padding_mask", padding_mask_inverted,
         [q.padding_invariance, q.every_token_counts, c.check_masks]),
     Mistake(None, "Heads are split without a transpose", 3, "MultiHeadAttention.split_heads",

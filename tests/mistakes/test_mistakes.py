@@ -19,9 +19,7 @@ CLAIMS = [claim for claim in MISTAKES if isinstance(claim, Claim)]
 
 
 @pytest.mark.parametrize(("mistake", "question"), PAIRS, ids=lambda it: getattr(it, "bug", it).__name__)
-def test_the_mistake_is_caught(mistake: Mistake, question: Question, record_property) -> None:
-    record_property("mistake", [mistake.number, mistake.title, mistake.chapter])
-    record_property("question", question.__name__)
+def test_the_mistake_is_caught(mistake: Mistake, question: Question) -> None:
     with in_float64(), mistake.put_in():
         with pytest.raises(laws.LawViolation if question in mistake.laws else AssertionError):
             question()

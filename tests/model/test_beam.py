@@ -1,28 +1,15 @@
 """Beam search: it finds what an exhaustive search finds, and its scores are the model's."""
 
-import itertools
-
 import pytest
+import questions
 import torch
 from helpers import SOURCES, ending, lively_model
 
 from transformer_lib.beam import beam_hypotheses, beam_search, gnmt_penalty
 from transformer_lib.data.batches import pad_sequences
 from transformer_lib.decoding import greedy_decode, next_log_probs
-from transformer_lib.transformer import Transformer
 
 SRC_IDS = pad_sequences(SOURCES)
-TOKENS = [3, 4, 5, 6]  # what an answer is made of, beside EOS (2)
-
-
-@torch.no_grad()
-def log_probs_of(model: Transformer, source: list[int], answers: list[list[int]]) -> list[float]:
-    """Score whole answers in one teacher-forced pass."""
-    tgt_ids = pad_sequences([[1, *answer] for answer in answers])
-    wanted = tgt_ids[:, 1:]
-    logits = model(torch.tensor([source]).expand(len(answers), -1), tgt_ids[:, :-1])
-    found = logits.log_softmax(-1).gather(2, wanted.unsqueeze(2)).squeeze(2)
-    return found.masked_fill(wanted == 0, 0.0).sum(dim=1).tolist()
 
 
 def written(row: torch.Tensor) -> list[int]:
@@ -41,19 +28,7 @@ def test_a_beam_of_one_is_greedy(seed, norm_first):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_a_beam_that_drops_nothing_is_an_exhaustive_search(alpha):
-    longest, lengths = 4, set()
-    everything = [[*body, 2] for n in range(longest) for body in itertools.product(TOKENS, repeat=n)]
-    for seed in (0, 2, 5):
-        model = lively_model(seed).eval()
-        found = beam_hypotheses(model, SRC_IDS, beam_size=5**longest, length_penalty=alpha, max_new_tokens=longest)
-        for row, source in enumerate(SOURCES):
-            totals = log_probs_of(model, source, everything)
-            scores = [total / ((5 + len(y)) / 6) ** alpha for total, y in zip(totals, everything, strict=True)]
-            best = max(range(len(everything)), key=scores.__getitem__)
-            assert written(found.ids[row, 0]) == everything[best]
-            assert found.scores[row, 0].item() == pytest.approx(scores[best], rel=0, abs=1e-12)
-            lengths.add(len(everything[best]))
-    assert len(lengths) > 1  # short and long ones win
+    questions.a_full_beam_is_an_exhaustive_search(alpha)
 
 
 @pytest.mark.parametrize("beam_size", [2, 3, 7])
@@ -64,7 +39,7 @@ def test_scores_are_the_models_own(beam_size):
     for row, source in enumerate(SOURCES):
         answers = [written(ids) for ids in found.ids[row]]
         assert len(set(map(tuple, answers))) == beam_size  # no answer twice
-        totals = log_probs_of(model, source, answers)
+        totals = questions.log_probs_of(model, source, answers)
         assert found.log_probs[row].tolist() == pytest.approx(totals, rel=0, abs=1e-12)
         scores = [total / ((5 + len(y)) / 6) ** 0.7 for total, y in zip(totals, answers, strict=True)]
         assert found.scores[row].tolist() == pytest.approx(scores, rel=0, abs=1e-12)

@@ -46,21 +46,6 @@ def test_the_memory_is_projected_once() -> None:
     assert len(calls) == 1
 
 
-@in_float64()
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("prefill", [1, 2, 4])
-def test_prefill_then_single_tokens(norm_first: bool, prefill: int) -> None:
-    model, src, tgt = tiny_case(norm_first=norm_first)
-    memory, mask = model.encode(src)
-    full, cache = model.decode(tgt, memory, mask), model.new_cache(TGT_LEN)
-    assert cache.length == 0
-    pieces = [model.decode(tgt[:, :prefill], memory, mask, cache)]
-    for i in range(prefill, TGT_LEN):
-        assert cache.length == i
-        pieces.append(model.decode(tgt[:, i : i + 1], memory, mask, cache))
-    close(torch.cat(pieces, dim=1), full)
-
-
 def test_two_caches_do_not_know_of_each_other() -> None:
     model, src, tgt = tiny_case()
     memory, mask = model.encode(src)
@@ -85,16 +70,6 @@ def test_maps_can_be_recorded_while_decoding_with_a_cache() -> None:
             assert step["decoder.layers.1.self_attn"].shape == (BATCH, HEADS, 1, i + 1)
             rows.append(step["decoder.layers.1.cross_attn"])
     close(torch.cat(rows, dim=2), full["decoder.layers.1.cross_attn"])
-
-
-def test_decoding_one_more_than_fits_is_refused_before_anything_is_stored() -> None:
-    model, src, tgt = tiny_case()
-    memory, mask = model.encode(src)
-    cache = model.new_cache()
-    model.decode(tgt.repeat(1, 3)[:, :13], memory, mask, cache)
-    with pytest.raises(ValueError, match="sequence of length 1 at offset 13 exceeds max_len=13"):
-        model.decode(tgt[:, :1], memory, mask, cache)
-    assert cache.length == 13
 
 
 @in_float64()
@@ -128,7 +103,7 @@ def test_a_cache_of_another_batch_is_refused() -> None:
 
 
 def test_a_refused_call_leaves_the_cache_as_it_was(without_shape_checks: None) -> None:
-    """A mask that does not fit is seen before the first layer has put anything away."""
+    """What does not fit is seen before the first layer has put anything away."""
     model, src, tgt = tiny_case()
     memory, memory_mask = model.encode(src)
     cache = model.new_cache()
@@ -137,5 +112,7 @@ def test_a_refused_call_leaves_the_cache_as_it_was(without_shape_checks: None) -
         with pytest.raises(ValueError, match=r"memory|mask"):
             model.decode(tgt, wrong_memory, wrong_mask, cache)
         assert cache.length == 2
+    with pytest.raises(ValueError, match="sequence of length 12 at offset 2 exceeds max_len=13"):
+        model.decode(tgt.repeat(1, 3)[:, :12], memory, memory_mask, cache)
     rest = model.decode(tgt[:, 2:], memory, memory_mask, cache)
     torch.testing.assert_close(rest, model.decode(tgt, memory, memory_mask)[:, 2:])

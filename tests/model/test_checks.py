@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("without_shape_checks")  # these are off fo
 
 # The ten mistakes, and the sentence that helps, word for word
 
-X = torch.zeros(2, 5, 8)
+X, IDS = torch.zeros(2, 5, 8), torch.zeros(2, 4).long()
 MODEL, SRC, TGT = tiny_case()
 PAIR, TOKENS = lib.MultiHeadAttention(8, 2), lib.TokenEmbedding(97, 8)
 MEMORY, MEMORY_MASK = MODEL.encode(SRC)
@@ -47,9 +47,14 @@ def allowed(*shape: int) -> Tensor:
 NOT_BOOLEAN = "mask must be boolean (True = may attend), got {}; from a 0/-inf mask use (mask == 0)"
 NO_IDS = "{} must be a tensor of integer token ids (torch.int64), got {}"
 OUTSIDE = "token id {} in ids is outside the vocabulary of {} tokens (0 to {})"
+NO_LOSS = "the loss is nan at step 3; lower the learning rate"
 NO_NUMBERS = "the model's logits are not finite numbers; was it trained at too high a rate?"
 TOO_WIDE = "mask of shape {} does not broadcast to (batch, {}) = {}"
 ALL_HEADS = "heads, q_len, kv_len"
+NOT_DIVISIBLE = "d_model (30) must be divisible by n_heads (4)"
+TWO_BATCHES = "tgt_ids and memory must have the same batch size, got 1 and 3"
+NO_TARGETS = "logits of shape (2, 5, 8) need targets of shape (2, 5), got (2, 4)"
+TOO_LONG = "sequence of length 14 at offset 0 exceeds max_len=13; raise max_len or shorten the input"
 NO_BATCH = "{} must have shape (batch, seq), got (7,); for a single sequence add a batch axis with {}.unsqueeze(0)"
 
 TEN: dict[str, list[tuple[Callable, str]]] = {
@@ -66,18 +71,13 @@ TEN: dict[str, list[tuple[Callable, str]]] = {
         (lambda: PAIR(X, X, X, allowed(5)), TOO_WIDE.format((5,), ALL_HEADS, (2, 2, 5, 5))),  # torch takes it for keys
         (lambda: MODEL.decode(TGT, MEMORY, SRC != 0), TOO_WIDE.format((3, 7), ALL_HEADS, (3, 2, 5, 7))),
     ],
-    "a width that the heads do not divide": [
-        (lambda: lib.MultiHeadAttention(30, 4), "d_model (30) must be divisible by n_heads (4)"),
-    ],
+    "a width that the heads do not divide": [(lambda: lib.MultiHeadAttention(30, 4), NOT_DIVISIBLE)],
     "an odd width": [
         (lambda: lib.sinusoidal_encoding(5, 7), "sinusoidal encoding needs an even d_model, got 7"),
         (lambda: lib.PositionalEncoding(9, 5), "sinusoidal encoding needs an even d_model, got 9"),
     ],
     "a sequence that is too long": [
-        (
-            lambda: MODEL(SRC.repeat(1, 2), TGT),
-            "sequence of length 14 at offset 0 exceeds max_len=13; raise max_len or shorten the input",
-        ),
+        (lambda: MODEL(SRC.repeat(1, 2), TGT), TOO_LONG),
         (lambda: greedy(14), "max_new_tokens (14) must be at most the model's max_len (13)"),
         (lambda: greedy(0), "max_new_tokens must be a whole number of at least 1, got 0"),
     ],
@@ -96,20 +96,10 @@ TEN: dict[str, list[tuple[Callable, str]]] = {
         (lambda: MODEL(SRC[0], TGT), NO_BATCH.format("src_ids", "src_ids")),
         (lambda: lib.padding_mask(SRC[0], 0), NO_BATCH.format("ids", "ids")),
     ],
-    "a target and a memory of different batches": [
-        (lambda: MODEL(SRC, TGT[:1]), "tgt_ids and memory must have the same batch size, got 1 and 3"),
-    ],
-    "logits and targets that do not belong together": [
-        (
-            lambda: lib.token_loss(torch.zeros(2, 5, 8), torch.zeros(2, 4).long(), pad_id=0),
-            "logits of shape (2, 5, 8) need targets of shape (2, 5), got (2, 4)",
-        ),
-    ],
+    "a target and a memory of different batches": [(lambda: MODEL(SRC, TGT[:1]), TWO_BATCHES)],
+    "logits and targets that do not belong together": [(lambda: lib.token_loss(X, IDS, pad_id=0), NO_TARGETS)],
     "a loss that is no number": [
-        (
-            lambda: lib.Trainer(tiny_model().train(), BATCHES, rate=lambda step: 1e30).fit(3),
-            "the loss is nan at step 3; lower the learning rate",
-        ),
+        (lambda: lib.Trainer(tiny_model().train(), BATCHES, rate=lambda step: 1e30).fit(3), NO_LOSS),
         (lambda: greedy(3, SRC, broken()), NO_NUMBERS),
     ],
 }  # an end that is padding: see test_config.py
@@ -127,9 +117,6 @@ def test_what_torch_does_not_name_is_named(mistake: str) -> None:
     for call, sentence in TEN[mistake]:
         with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
             call()
-
-
-# Few checks, and none that asks what a module is
 
 
 def test_a_forward_pass_makes_few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +166,7 @@ def test_any_part_may_be_replaced() -> None:
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.bool]
 LENGTHS = st.sampled_from([0, 1, 2, 3, 5])
+SENTENCES = st.lists(st.lists(st.integers(-1, 41), max_size=4), max_size=3)
 
 
 @st.composite
@@ -234,11 +222,8 @@ def test_a_right_result_or_an_error(drawn: tuple[Callable, dict, tuple[int, ...]
     assert all(torch.equal(arguments[name], value) for name, value in held.items())
 
 
-IDS = st.lists(st.lists(st.integers(-1, 41), max_size=4), max_size=3)
-
-
 @settings(max_examples=60, derandomize=True, deadline=None, database=None, suppress_health_check=[*HealthCheck])
-@given(IDS, st.integers(-1, 14), st.integers(0, 3), st.booleans())
+@given(SENTENCES, st.integers(-1, 14), st.integers(0, 3), st.booleans())
 def test_answers_are_answers(sources: list[list[int]], longest: int, beam_size: int, use_cache: bool) -> None:
     options = {"decode": lib.beam_search, "beam_size": beam_size} if beam_size != 1 else {}
     try:
@@ -250,9 +235,6 @@ def test_answers_are_answers(sources: list[list[int]], longest: int, beam_size: 
         return
     assert len(answers) == len(sources)
     assert all(len(answer) <= longest and {*answer} <= {*range(2, 37)} for answer in answers)
-
-
-# What would be mistaken for something else is given by name
 
 
 def test_names_that_must_be_written() -> None:

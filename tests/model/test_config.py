@@ -46,7 +46,3 @@ def test_it_has_no_positional_arguments_and_no_setters() -> None:
         TransformerConfig(10, 10)  # type: ignore[misc]
     with pytest.raises(AttributeError):
         tiny_config().d_model = 3  # type: ignore[misc]
-
-
-def test_the_beginning_may_be_padding() -> None:
-    assert tiny_config(bos_id=0).bos_id == 0  # as in Marian and T5

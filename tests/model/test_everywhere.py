@@ -2,11 +2,7 @@
 
 import copy
 import functools
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -224,19 +220,3 @@ def test_a_model_moves_to_the_device_with_all_it_holds(device: str) -> None:
     pairs = [([5, 6, 7], [1, 8, 9, 2]), ([5, 4], [1, 8, 2])]
     assert evaluate(model, TokenBatches(pairs, batch_tokens=16)).loss > 0
     assert greedy_decode(model, source_ids().to(device), max_new_tokens=3).device.type == device
-
-
-def test_a_skipped_test_fails_the_run(tmp_path: Path) -> None:
-    shutil.copy(Path(__file__).parents[1] / "conftest.py", tmp_path)
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n"
-        "@pytest.mark.skip(reason='no time')\ndef test_marked(): pass\n"
-        "def test_within(): pytest.importorskip('no_such_package')\n"
-        "@pytest.mark.gpu\ndef test_gpu(): pytest.skip('no GPU')\n"
-        "@pytest.mark.xfail\ndef test_known(): assert False\n"
-        "def test_fine(): pass\n"
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "markers=gpu"]
-    told = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=tmp_path).stdout
-    assert "1 failed, 1 passed, 1 skipped, 1 xfailed, 1 error" in told
-    assert told.count("skipped, and so nothing is proved") >= 2

@@ -39,9 +39,6 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-# Models
-
-
 @pytest.mark.parametrize("changes", CHANGES, ids=KINDS)
 def test_a_saved_model_comes_back_to_the_bit(changes: dict, tmp_path: Path) -> None:
     model, src, tgt = tiny_model(**changes), source_ids(), target_ids()
@@ -95,14 +92,9 @@ def test_the_names_of_a_wrapper_never_reach_a_file(wrap: Callable, tmp_path: Pat
 def test_an_adapter_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     model = tiny_model()
     model.output = nn.Sequential(model.output, nn.Dropout(0.1))
-    with pytest.raises(
-        ValueError, match=r"they differ in output.0.bias, output.0.weight, output.bias \.\.\.; merge adap"
-    ):
+    with pytest.raises(ValueError, match=r"they differ in output.0.bias, output.0.weight, output.bias \.\.\.; merge"):
         model.save(tmp_path / "model")
     assert os.listdir(tmp_path) == []
-
-
-# Writing: the old file or the new one, never a half
 
 
 @contextlib.contextmanager
@@ -151,25 +143,19 @@ def test_a_save_that_fails_leaves_the_old_file(trouble: Callable, error: type, t
     assert path.read_bytes() != before
 
 
-@pytest.mark.parametrize(
-    ("path", "error", "message"),
-    [
-        ("folder", IsADirectoryError, "folder is a folder; give the name of a file in it"),
-        ("nowhere/model", FileNotFoundError, "there is no folder .*nowhere to write model to"),
-        ("other/model/model", FileNotFoundError, "there is no folder .* to write model to"),
-    ],
-)
-def test_where_no_file_can_stand_is_said_before_the_training(path: str, error: type, message: str, tmp_path) -> None:
+NO_FOLDER = "there is no folder .* to write model to"
+NOWHERE = [("folder", "folder is a folder; give the name"), ("nowhere/model", NO_FOLDER), ("a/b/model", NO_FOLDER)]
+
+
+@pytest.mark.parametrize(("path", "message"), NOWHERE)
+def test_where_no_file_can_stand_is_said_before_the_training(path: str, message: str, tmp_path) -> None:
     (tmp_path / "folder").mkdir()
     run, path = trainer(), tmp_path / path
     for save in (tiny_model().save, run.save, lambda p: run.fit(1, checkpoint=p), lambda p: run.fit(1, log=p)):
-        with pytest.raises(error, match=message):
+        with pytest.raises((IsADirectoryError, FileNotFoundError), match=message):
             save(path)
     assert run.step == 0
     assert [*os.walk(tmp_path)] == [(str(tmp_path), ["folder"], []), (str(tmp_path / "folder"), [], [])]
-
-
-# Reading: what was written, or a sentence
 
 
 @pytest.mark.parametrize("read", [Transformer.load, lambda path: trainer().resume(path)], ids=["load", "resume"])
@@ -224,9 +210,7 @@ def sign(path: Path) -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))], ids=["torch", "pickle"]
-)
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_a_malicious_file_is_refused_and_not_run(write: Callable, signed: bool, tmp_path: Path) -> None:
     bad, trace = tmp_path / "bad.pt", tmp_path / "it_ran"
     write({name: Malicious(trace) for name in ("config", "weights", "optimizer")}, bad)
@@ -244,19 +228,16 @@ def test_a_malicious_file_is_refused_and_not_run(write: Callable, signed: bool, 
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     path, model, run = tmp_path / "kept", tiny_model(), trainer()
     config = dataclasses.asdict(model.config)
+    with_this = lambda **settings: lambda: _files.write(path, "model", {}, settings)  # noqa: E731
     foreign = {
         "not a file of this library": lambda: safetensors.torch.save_file(model.state_dict(), path),
         "holds a training, not a model": lambda: run.save(path),
-        "does not hold a Transformer: 'config'": lambda: _files.write(path, "model", model.state_dict(), {}),
-        r"not hold a Transformer: .*unexpected keyword argument 'n_experts'": lambda: _files.write(
-            path, "model", model.state_dict(), {"config": {**config, "n_experts": 4}}
+        "does not hold a Transformer: 'config'": with_this(),
+        "a Transformer: .*unexpected keyword argument 'n_experts'": with_this(config={**config, "n_experts": 4}),
+        r"a Transformer: d_model \(23\) must be divisible by n_heads \(2\)": with_this(
+            config={**config, "d_model": 23}
         ),
-        r"not hold a Transformer: d_model \(23\) must be divisible by n_heads \(2\)": lambda: _files.write(
-            path, "model", {}, {"config": {**config, "d_model": 23}}
-        ),
-        r"not hold a Transformer: .* they differ in decoder\..* \.\.\.; was an": lambda: _files.write(
-            path, "model", {}, {"config": config}
-        ),
+        r"not hold a Transformer: .* they differ in decoder\..* \.\.\.; was an": with_this(config=config),
     }
     for message, write in foreign.items():
         write()

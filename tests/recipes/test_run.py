@@ -86,9 +86,6 @@ def test_a_run_that_was_killed_comes_to_the_same_model(recipe, tmp_path, monkeyp
     assert training_log(tmp_path / "whole") == training_log(tmp_path / "killed")
 
 
-# ---------------------------------------------------------------- what it says when it begins
-
-
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
     [
@@ -154,10 +151,7 @@ def test_more_than_the_recipe_promises(recipe, tmp_path, monkeypatch):
     recipe.write_text(AUTO)
     monkeypatch.setattr(run, "_has_bfloat16", lambda device: True)
     begin = "float32, because a step takes 600 seconds, and 600 in bfloat16; 9 steps, 600 seconds each: "
-    for seconds, told in (
-        (599.0, "89.8 minutes."),
-        (601.0, "1.5 hours.\nThat is more than the 1.5 hours that the recipe"),
-    ):
+    for seconds, told in ((599.0, "89.8 minutes."), (601.0, "1.5 hours.\nThat is more than the 1.5 hours that")):
         monkeypatch.setattr(run, "_seconds_per_step", lambda trainer, seconds=seconds: seconds)
         folder = tmp_path / str(seconds)
         folder.mkdir()
@@ -169,9 +163,6 @@ def test_more_than_the_recipe_promises(recipe, tmp_path, monkeypatch):
 def test_times_as_people_say_them():
     said = {4.4: "4 seconds", 89: "89 seconds", 91: "1.5 minutes", 5399: "90.0 minutes", 9720: "2.7 hours"}
     assert {seconds: run._duration(seconds) for seconds in said} == said
-
-
-# ---------------------------------------------------------------- quick, in 16 bits, in parallel
 
 
 def test_the_quick_form_trains_to_the_same_model(recipe, tmp_path):
@@ -198,7 +189,7 @@ def test_mixed_precision_multiplies_in_16_bits_and_keeps_32(tmp_path, parallel, 
             run = Run(read_recipe(path), Numbers(), tmp_path / precision, "cpu", parallel)
             linear = run.model.decoder.layers[0].feed_forward
             linear.register_forward_hook(lambda module, inputs, output: kinds.add(output.dtype))
-            losses[precision] = [float(run.trainer.train_step()) for _ in range(9)]
+            losses[precision] = [float(run.trainer.train_step()) for _ in range(4)]
         assert {weight.dtype for weight in run.model.parameters()} == {torch.float32}
     assert kinds == {torch.float32, torch.bfloat16}
     assert losses["float32"] != losses["bfloat16"]

@@ -176,13 +176,9 @@ def test_faults_are_seen_by_day_in_the_dark_and_on_a_phone(axe, browser, address
         good = visit(page, f"{address}{prefix}chapters/notation.html").text()
         page.route("**/bad.html", lambda route: route.fulfill(body=good.replace("</article>", bad + "</article>", 1)))
         seen = "\n".join(sorted(faults_of_page(axe, page, f"{address}{prefix}chapters/bad.html")))
-    for fault, places in {
-        "color-contrast": ["glaring"],
-        "dark: color-contrast": ["pale"],
-        "image-alt": ["data:"],
-    }.items():
-        found = re.findall(rf"^{fault}: .*", seen, re.MULTILINE)
-        assert [place for line, place in zip(found, places, strict=True) if place in line] == places, seen
+    for fault, place in {"color-contrast": "glaring", "dark: color-contrast": "pale", "image-alt": "data:"}.items():
+        (line,) = re.findall(rf"^{fault}: .*", seen, re.MULTILINE)
+        assert place in line, seen
     assert "wider than a phone" in seen and "scrolls, but not by keyboard" in seen
 
 
@@ -204,9 +200,8 @@ def test_the_map_is_reached_by_keyboard_and_leads_to_the_chapters(browser, addre
 def test_the_map_can_be_read_on_a_phone(browser, address, prefix):
     with window(browser, size=PHONE) as page:
         visit(page, f"{address}{prefix}chapters/index.html")
-        heights = page.evaluate(
-            "[...document.querySelectorAll('.map a > text')].map(t => t.getBoundingClientRect().height)"
-        )
+        texts = "[...document.querySelectorAll('.map a > text')]"
+        heights = page.evaluate(f"{texts}.map(t => t.getBoundingClientRect().height)")
         assert min(heights) > 11
         widths = page.evaluate("""[...document.querySelectorAll('.map a')].map(a => {
             const left = a.querySelector('circle').getBoundingClientRect().left;
@@ -230,3 +225,21 @@ def test_search_finds_a_word_of_a_chapter(browser, address, prefix):
         visit(page, f"{address}{prefix}search.html?q=equivariance")
         page.wait_for_selector("#search-results li a")
         assert page.locator("#search-results li a").count() >= 1
+
+
+def test_a_quiz_answers_at_once_by_keyboard_and_remembers(browser, address, prefix):
+    with window(browser, PHONE) as page:
+        visit(page, f"{address}{prefix}chapters/quiz_build.html")
+        question = page.locator("fieldset.quiz").first
+        buttons = question.locator("button")
+        for number in range(buttons.count()):
+            buttons.nth(number).focus()
+            page.keyboard.press("Enter")
+            said = question.locator("p").last.inner_text()
+            assert buttons.nth(number).get_attribute("aria-pressed") == "true"
+            assert said == "Right." or said.startswith("Not yet: ")
+        assert question.locator("[aria-pressed=true]").count() == 1
+        page.reload()
+        assert question.locator("p").last.inner_text() == said
+        assert page.locator(".quiz-score").inner_text().startswith("1 of 10 answered, ")
+        assert page.wrong == []

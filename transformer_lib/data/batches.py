@@ -22,14 +22,7 @@ class Batch(NamedTuple):
 
 
 class Ragged:
-    """Sequences of different lengths, laid end to end: a long one among short ones costs no padding.
-
-    Args:
-        sequences: lists (or tensors, arrays) of token ids.
-
-    Raises:
-        ValueError: if one is empty.
-    """
+    """Token ids in lists (or tensors, arrays), laid end to end: a long one among short ones costs no padding."""
 
     def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
         rows = [list(map(operator.index, sequence)) for sequence in sequences]
@@ -58,12 +51,6 @@ def pad_sequences(sequences: Sequence[Sequence[int]], pad_id: int = 0) -> Int[Te
     return Ragged(sequences).padded(torch.arange(len(sequences)), pad_id)
 
 
-def check_pairs(pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> None:
-    """Require at least one pair `(source ids, target ids)`."""
-    if len(pairs) == 0:
-        raise ValueError("pairs must hold at least one sentence pair, got none")
-
-
 class TokenBatches:
     """The training pairs, dealt out anew in every epoch.
 
@@ -89,7 +76,8 @@ class TokenBatches:
         pad_id: int = 0,
         seed: int = 0,
     ) -> None:
-        check_pairs(pairs)
+        if len(pairs) == 0:
+            raise ValueError("pairs must hold at least one sentence pair, got none")
         self.batch_tokens, self.pad_id, self.seed = batch_tokens, pad_id, seed
         self.sources, self.targets = Ragged([src for src, _ in pairs]), Ragged([tgt for _, tgt in pairs])
         longest = int(self.targets.lengths.max()) - 1

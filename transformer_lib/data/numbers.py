@@ -110,10 +110,7 @@ def read_tokens(text: str) -> list[str]:
     if not tokens:
         raise ValueError(f"There is nothing to translate. {ACCEPTED}.")
     if re.fullmatch(r"-?\d+|-?\d{1,3}(,\d{3})+", text.strip(), re.ASCII):
-        digits = text.strip().replace(",", "")
-        if len(digits) <= 6 and digits[0] != "-":
-            return number_pair(int(digits)).english
-        raise ValueError(f"{digits[:40]} is out of range. {ACCEPTED}.")
+        return number_pair(int(text.strip().replace(",", ""))).english
     for token in tokens:
         if token in BEYOND:
             raise ValueError(f"A number with '{token}' is out of range. {ACCEPTED}.")

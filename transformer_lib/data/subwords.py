@@ -19,10 +19,7 @@ UNKNOWN = "<unk>"  # id 3: a sign that the training text does not have
 class Subwords:
     """A vocabulary of pieces of words, and the way to cut a text into them and to join them again.
 
-    A piece that begins a word begins with `▁`. Punctuation and digits stay single.
-
-    Args:
-        tokenizer: what does the work; made by `train` or `load`.
+    A piece that begins a word begins with `▁`. Punctuation and digits stay single. Made by `train` or `load`.
 
     Example:
         >>> subwords = Subwords.train(["low lower lowest", "new newer newest"], 22)
@@ -75,5 +72,12 @@ class Subwords:
         return self.tokenizer.encode(text, add_special_tokens=False).tokens
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the text of the pieces up to the first end-of-sentence."""
-        return self.tokenizer.decode(list(takewhile(lambda i: i != EOS_ID, ids)))
+        """Return the text of the pieces up to the first end-of-sentence.
+
+        Raises:
+            ValueError: if an id is outside the vocabulary; an OverflowError if it is below 0.
+        """
+        ids = list(takewhile(lambda i: i != EOS_ID, ids))
+        if max(ids, default=0) >= len(self):  # `tokenizers` would leave it out; it refuses those below 0 by itself
+            raise ValueError(f"token id {max(ids)} is outside the vocabulary of {len(self)} pieces")
+        return self.tokenizer.decode(ids)

@@ -23,7 +23,6 @@ from torch.optim import Optimizer
 from transformer_lib import _files
 
 KIND = "sharded training"
-State = dict[str, Any]  # of each weight its values, and the optimiser's memories of it
 
 
 def save_sharded(path: Path, model: nn.Module, optimizer: Optimizer, random: dict[str, Tensor], about: dict) -> None:
@@ -71,7 +70,7 @@ def load_sharded(path: Path, model: nn.Module, optimizer: Optimizer, about: dict
     set_state_dict(model, optimizer, model_state_dict=state["weights"], optim_state_dict=memories)
 
 
-def _state(model: nn.Module, optimizer: Optimizer) -> tuple[State, Any]:
+def _state(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Any], Any]:
     """The tensors that make up a state, by the names of the weights; and the optimiser's settings, which are none."""
     weights, memories = get_state_dict(model, optimizer)
     return {"weights": weights, "memories": memories["state"]}, memories["param_groups"]

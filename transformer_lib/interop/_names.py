@@ -87,29 +87,23 @@ def split_in_proj(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def adopt(module: nn.Module, source: nn.Module, names: dict[str, str]) -> None:
-    """Let each part of a new module have what its part of `source` has beside weights: mode, dropout, eps."""
+    """Let each part of a new module have what its part of `source` has beside weights: mode, dropout, eps, heads."""
     for name, part in rename(dict(source.named_modules(remove_duplicate=False)), names).items():
         try:
             ours = module.get_submodule(name).train(part.training)
         except AttributeError:  # such as the projection of queries, which torch keeps in one tensor with others
             continue
-        for setting in vars(part).keys() & {"eps", "dropout", "p"}:
-            setattr(ours, setting, getattr(part, setting))
+        for setting in vars(part).keys() & {"eps", "dropout", "p", "num_heads"}:
+            setattr(ours, "n_heads" if setting == "num_heads" else setting, getattr(part, setting))
 
 
 def load(module: Module, tensors: dict[str, Tensor]) -> Module:
     """Let copies of `tensors` take the place of the parameters of a new module, with their type and device.
 
     Raises:
-        ValueError: if any is missing, surplus, of another shape or no floating-point numbers; all are named.
+        RuntimeError: torch's own, which names all that are missing, surplus or of another shape.
     """
-    try:
-        module.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        faults = " ".join(str(error).split()).partition(": ")[2]
-        raise ValueError(
-            f"these are not the weights of {type(module).__name__} (adapters must be merged first): {faults}"
-        ) from None
+    module.load_state_dict(tensors, assign=True)
     for parameter in module.parameters():
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     return module

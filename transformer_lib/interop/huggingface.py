@@ -2,7 +2,9 @@
 
 Their embeddings and heads are not ours (learned positions, token types, a norm after the embedding), so they stay
 outside: embed with the reference library, run our layers, get the same hidden states.
-Each takes a model of Hugging Face, or the path of the folder in which one was saved; see `from_marian`.
+Each takes a model of Hugging Face, bare or with a head, or the path of the folder in which one was saved, and refuses
+what `from_marian` does. What it returns is in evaluation mode, from embedded tokens `(batch, seq, d_model)` to hidden
+states of that shape.
 """
 
 from pathlib import Path
@@ -41,12 +43,6 @@ def from_gpt2(source: nn.Module | str | Path) -> Encoder:
         theirs = GPT2LMHeadModel.from_pretrained("gpt2-folder")  # a folder, downloaded before
         x = theirs.transformer.wte(ids) + theirs.transformer.wpe.weight[: ids.size(1)]  # (batch, seq, d_model)
         logits = theirs.lm_head(interop.from_gpt2("gpt2-folder")(x, causal_mask(ids.size(1))))
-
-    Args:
-        source: `GPT2Model`, a model with a head such as `GPT2LMHeadModel`, or a folder; errors as for `from_marian`.
-
-    Returns:
-        The encoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "gpt2", _GPT2_UNUSED)
     require(config, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
@@ -70,12 +66,6 @@ def from_bert(source: nn.Module | str | Path) -> Encoder:
         theirs = BertModel.from_pretrained("bert-folder")  # a folder, downloaded before
         x, mask = theirs.embeddings(ids), padding_mask(ids, theirs.config.pad_token_id)
         hidden = interop.from_bert("bert-folder")(x, mask)  # (batch, seq, d_model)
-
-    Args:
-        source: `BertModel`, a model with a head such as `BertForMaskedLM`, or a folder; errors as for `from_marian`.
-
-    Returns:
-        The encoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "bert", _BERT_UNUSED)
     require(config, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
@@ -97,12 +87,6 @@ def from_bart(source: nn.Module | str | Path) -> tuple[Encoder, Decoder]:
         theirs = BartModel.from_pretrained("bart-folder")  # a folder, downloaded before
         encoder, decoder = interop.from_bart("bart-folder")
         memory = encoder(x, mask)  # x: theirs.encoder's tokens, positions and layernorm_embedding, added up
-
-    Args:
-        source: `BartModel`, a model with a head, or the path of a folder; errors as for `from_marian`.
-
-    Returns:
-        Encoder and decoder, in evaluation mode: embedded tokens `(batch, seq, d_model)` to hidden states of that shape.
     """
     config, tensors = read_source(source, "bart", _BART_UNUSED)
     require(config, normalize_before=False, add_final_layer_norm=False)  # in configs of older versions

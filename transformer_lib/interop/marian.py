@@ -48,7 +48,8 @@ def from_marian(source: nn.Module | str | Path) -> Transformer:
 
     Raises:
         FileNotFoundError: if a file is not there; a file that is damaged is named by what reads it.
-        ValueError: if a setting or tensor does not fit; the message names it.
+        ValueError: if a setting, or a tensor beside the weights, does not fit; the message names it.
+        RuntimeError: if a weight does not fit; torch names it.
     """
     settings, tensors = read_source(source, "marian")
     config, tensors = _config(settings), rename(tensors, MARIAN)

@@ -22,7 +22,8 @@ def from_torch(module: nn.Module) -> Any:  # the type of ours depends on that of
     `True` = may attend, so that a boolean mask of torch's becomes `~mask`.
 
     Raises:
-        ValueError: if the module has something that ours have not, such as an adapter (merge it first); it is named.
+        ValueError: if there is no such module of ours.
+        RuntimeError: if it has weights that ours has not, such as an adapter's (merge it first); torch names them.
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     if isinstance(module, nn.Transformer):
@@ -58,6 +59,4 @@ def _like(module: Any) -> Any:
             ours = kind(1, first.self_attn.embed_dim, first.self_attn.num_heads, 1, norm_first=first.norm_first)
             ours.layers = nn.ModuleList(_like(layer) for layer in module.layers)
             return ours
-    raise ValueError(
-        f"cannot convert {type(module).__name__} of {type(module).__module__}; from_torch says what it converts"
-    )
+    raise ValueError(f"cannot convert {type(module).__name__} of {type(module).__module__}; see help(from_torch)")

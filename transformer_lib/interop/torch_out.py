@@ -22,7 +22,8 @@ def to_torch(module: nn.Module) -> Any:  # the type of theirs depends on that of
     A whole `Transformer` is not converted: `nn.Transformer` has no embeddings, positions or output layer.
 
     Raises:
-        ValueError: if there is no such module in `torch.nn`, as for one with an adapter (merge it first).
+        ValueError: if there is no such module in `torch.nn`, as for a layer that is partly pre-norm.
+        RuntimeError: if it has weights that theirs has not, such as an adapter's (merge it first); torch names them.
     """
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
     theirs = _like(module)
@@ -48,6 +49,9 @@ def _like(module: Any) -> Any:
             return nn.MultiheadAttention(width, module.n_heads, batch_first=True)
         case EncoderLayer() | DecoderLayer():
             kind: Any = nn.TransformerEncoderLayer if isinstance(module, EncoderLayer) else nn.TransformerDecoderLayer
+            for name in ("norm_first", "n_heads"):  # theirs have one of each, ours can be mixed by hand
+                if len({getattr(part, name) for part in module.modules() if hasattr(part, name)}) > 1:
+                    raise ValueError(f"the parts of a layer of torch.nn have one {name}, got several")
             residual, activation = module.self_attn_residual, copy.deepcopy(module.feed_forward.activation)
             d_model, d_ff = residual.norm.weight.numel(), getattr(module.feed_forward.fc1, "out_features", 1)
             options = dict(norm_first=residual.norm_first, activation=activation, batch_first=True)
@@ -65,6 +69,4 @@ def _like(module: Any) -> Any:
             theirs.layers = nn.ModuleList(_like(layer) for layer in module.layers)
             theirs.num_layers = len(theirs.layers)
             return theirs
-    raise ValueError(
-        f"cannot convert {type(module).__name__} of {type(module).__module__}; to_torch says what it converts"
-    )
+    raise ValueError(f"cannot convert {type(module).__name__} of {type(module).__module__}; see help(to_torch)")

@@ -18,17 +18,11 @@ class LawViolation(AssertionError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a law found; counts as `True` when the law holds.
+    """What a law found; counts as `True` when the law holds."""
 
-    Args:
-        law: its name.
-        holds: whether every comparison agreed.
-        message: one sentence; when violated, where, by how much, and what the usual cause is.
-    """
-
-    law: str
-    holds: bool
-    message: str
+    law: str  # its name
+    holds: bool  # whether every comparison agreed
+    message: str  # one sentence; when violated, where, by how much, and what the usual cause is
 
     @classmethod
     def of(cls, law: str, fault: str | None, promise: str, cause: str) -> "Verdict":

@@ -15,10 +15,9 @@ Attend = Callable[..., Tensor | tuple[Tensor, ...]]
 def weights_are_shares(weights: Any, mask: Any = None, *, tolerance: float | None = None) -> Verdict:
     """Attention weights are shares of one whole: none is negative, a row sums to one, what is masked gets nothing.
 
-    A row of a query that may attend to nothing sums to zero. Ask it of the weights that
-    `scaled_dot_product_attention` returns, of recorded ones (`record_attention`), of the `attentions` of a
-    Hugging Face model, or of the array behind a heat map: a map with its axes swapped is found too.
-    First stated in chapter 1.
+    A row of a query that may attend to nothing sums to zero. Ask it of the weights that `scaled_dot_product_attention`
+    returns, of recorded ones (`record_attention`), of the `attentions` of a Hugging Face model, or of the array behind
+    a heat map: a map with its axes swapped is found too. First stated in chapter 1.
 
     Args:
         weights: `(..., q_len, kv_len)`, a tensor or an array: rows are queries. Ask without dropout, which moves sums.

@@ -19,12 +19,8 @@ def _check_module(module: object) -> None:
 def train_equals_eval(module: nn.Module, *inputs, tolerance: float | None = None) -> Verdict:
     """With every dropout set to 0, training and evaluation compute the same.
 
-    First stated in chapter 3.
-
-    Args:
-        module: built with `dropout=0`; a `ValueError` if it is no module. Of several outputs the first is compared.
-        *inputs: for its `forward`.
-        tolerance: relative to the largest output.
+    Ask it of a module that was built with `dropout=0` (of a function a `ValueError`), with the inputs of its `forward`.
+    Of several outputs the first is compared, relative to its largest number. First stated in chapter 3.
     """
     _check_module(module)
     outputs = [call(module, *inputs, training=mode) for mode in (False, True)]
@@ -36,11 +32,8 @@ def train_equals_eval(module: nn.Module, *inputs, tolerance: float | None = None
 def evaluation_is_deterministic(module: nn.Module, *inputs) -> Verdict:
     """In evaluation mode two calls agree to the last bit: dropout is off.
 
-    First stated in chapter 3.
-
-    Args:
-        module: built with any dropout; a `ValueError` if it is no module. Of several outputs the first is compared.
-        *inputs: for its `forward`.
+    Ask it of a module that was built with any dropout (of a function a `ValueError`), with the inputs of its `forward`.
+    Of several outputs the first is compared. First stated in chapter 3.
     """
     _check_module(module)
     outputs = [call(module, *inputs, training=False, seed=seed) for seed in (0, 1)]
@@ -52,15 +45,9 @@ def evaluation_is_deterministic(module: nn.Module, *inputs) -> Verdict:
 def cache_equals_full(model: Any, src_ids: Tensor, tgt_ids: Tensor, *, tolerance: float | None = None) -> Verdict:
     """Decoding in pieces with a cache gives the logits of one full pass.
 
-    The pieces are single tokens, then chunks of two and three, then all tokens but the last. The model
-    is asked in evaluation mode. First stated in chapter 8.
-
-    Args:
-        model: with the methods `encode`, `decode` and `new_cache` of `Transformer`; a Hugging Face model gets
-            them from `HuggingFace`.
-        src_ids: `(batch, src_len)`.
-        tgt_ids: `(batch, tgt_len)`, at least two tokens each.
-        tolerance: relative to the largest logit.
+    The pieces of `tgt_ids` are single tokens, then chunks of two and three, then all tokens but the last. The model has
+    the methods `encode`, `decode` and `new_cache` of `Transformer` (one of Hugging Face gets them from `HuggingFace`),
+    and is asked in evaluation mode. `tolerance` is relative to the largest logit. First stated in chapter 8.
     """
     with undisturbed(model, training=False):
         memory, memory_mask = model.encode(src_ids)
@@ -79,10 +66,8 @@ def cache_equals_full(model: Any, src_ids: Tensor, tgt_ids: Tensor, *, tolerance
 def layers_are_distinct(layers: Iterable[nn.Module]) -> Verdict:
     """The layers of a stack are different layers: they share no weights, and do not begin as copies.
 
-    Weights that are all the same number (a fresh bias, a fresh norm) do not count. First stated in chapter 7.
-
-    Args:
-        layers: the layers of a stack, before training; at least two of one kind with weights (else a `ValueError`).
+    Ask it before training, of at least two layers of one kind with weights (else a `ValueError`). Weights that are all
+    the same number (a fresh bias, a fresh norm) do not count. First stated in chapter 7.
     """
     stack = [dict(layer.named_parameters()) for layer in layers]
     pairs = [

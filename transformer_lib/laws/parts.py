@@ -77,11 +77,8 @@ def normalises(norm: Callable[[Tensor], Tensor], d_model: int, *, tolerance: flo
 def sizes_balance(tokens: Tensor, positions: Tensor) -> Verdict:
     """Embedded tokens and the positions added to them are of like size, so that neither drowns the other.
 
-    Like size means: their root mean squares differ by a factor of 4 at most. First stated in chapter 6.
-
-    Args:
-        tokens: embedded, `(..., d_model)`, scaled as the model scales them.
-        positions: the encodings that are added.
+    Like size means: their root mean squares differ by a factor of 4 at most. `tokens`, `(..., d_model)`, are scaled as
+    the model scales them, and `positions` the encodings that are added. First stated in chapter 6.
     """
     ours, theirs = (exact(part).square().mean().sqrt().item() for part in (tokens, positions))
     fault = None

@@ -1,6 +1,9 @@
 """Laws of sequences: who may depend on whom.
 
-Each replaces some inputs by those of `other`, and refuses a question that could not fail by a `ValueError`.
+Their arguments are alike. `f` goes from `x` to outputs of shape `(batch, seq, ...)`, where `x` holds token ids
+`(batch, seq)` or vectors `(batch, seq, d_model)`. `other`, of the same shape, takes the place of some of `x`: if they
+are equal there the question could not fail, and is refused by a `ValueError`. `real` and `real_outputs` are boolean
+`(batch, seq)`. `tolerance` is how far outputs may move, relative to the largest: 0 asks for the same bits.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,12 +54,6 @@ def causality(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | No
 
     For every cut t, the positions from t on are replaced by those of `other`; the outputs before t must not move. `f`
     is called in the mode it is in: ask in training and in evaluation. First stated in chapter 2.
-
-    Args:
-        f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: token ids `(batch, seq)` or vectors `(batch, seq, d_model)`.
-        other: of the same shape; the future that must not be seen, a `ValueError` if it is that of `x`.
-        tolerance: relative to the largest output; 0 asks for the same bits.
     """
     place, cuts = _places(x), range(1, x.size(1))
     _check_pair(x, other, place > 0)
@@ -78,15 +75,8 @@ def padding_invariance(
 ) -> Verdict:
     """No output at a real position depends on what stands in the padding.
 
-    First stated in chapter 2.
-
-    Args:
-        f: from `x` to outputs of shape `(batch, seq, ...)`; it keeps its padding mask to itself.
-        x: vectors `(batch, seq, d_model)`, or anything else of shape `(batch, seq, ...)`.
-        other: of the same shape; replaces `x` where it is not real.
-        real: boolean `(batch, seq)`, `True` at real tokens; a `ValueError` if nothing is padding.
-        real_outputs: which outputs count, if not those at real tokens: across attention all of the target's do.
-        tolerance: relative to the largest output.
+    `other` replaces `x` where `real` is `False`; `f` keeps its padding mask to itself. `real_outputs` are the outputs
+    that count, if not those at real tokens: across attention all of the target's do. First stated in chapter 2.
     """
     _check_pair(x, other, ~real)
     counted = real if real_outputs is None else real_outputs
@@ -102,12 +92,8 @@ def padding_invariance(
 def permutation_equivariance(f: OnSequences, x: Tensor, *, tolerance: float | None = None) -> Verdict:
     """Reordered inputs give the same outputs, reordered: `f` knows no positions.
 
-    A module is asked in evaluation mode; dropout in a function is refused. First stated in chapter 1.
-
-    Args:
-        f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: token ids or vectors, `(batch, seq, ...)`; a `ValueError` if all positions hold the same.
-        tolerance: relative to the largest output.
+    A module is asked in evaluation mode; dropout in a function is refused. So is an `x` with the same at all positions.
+    First stated in chapter 1.
     """
     _check_pair(x, x.roll(1, dims=1), _places(x) >= 0)
     before, generator, fault = call(f, x, training=False), torch.Generator().manual_seed(0), None
@@ -124,13 +110,9 @@ def permutation_equivariance(f: OnSequences, x: Tensor, *, tolerance: float | No
 def batch_equals_single(f: Callable[..., Tensor], *inputs, tolerance: float | None = None) -> Verdict:
     """A sequence alone gives what it gives in a batch.
 
-    A module is asked in evaluation mode; dropout in a function is refused. First stated in chapter 3.
-
-    Args:
-        f: from the inputs to outputs of shape `(batch, ...)`.
-        *inputs: tensors that begin with the axis `batch`, of one size, at least 2 (else a `ValueError`); anything
-            else is kept in `f` by a lambda.
-        tolerance: relative to the largest output.
+    Inputs and outputs begin with the axis `batch`, of one size, at least 2 (else a `ValueError`); what has no such axis
+    is kept in `f` by a lambda. A module is asked in evaluation mode; dropout in a function is refused.
+    First stated in chapter 3.
     """
     if len(sizes := {len(part) for part in inputs}) != 1 or sizes == {1}:
         raise ValueError(f"the inputs must share a batch axis of at least 2, got the sizes {sorted(sizes)}")
@@ -148,13 +130,7 @@ def batch_equals_single(f: Callable[..., Tensor], *inputs, tolerance: float | No
 def token_by_token(f: OnSequences, x: Tensor, other: Tensor, *, tolerance: float | None = None) -> Verdict:
     """Each output depends on the input at its own position and on no other: `f` is position-wise.
 
-    First stated in chapter 6.
-
-    Args:
-        f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`; at least two positions (else a `ValueError`).
-        other: of the same shape; stands in for one position after the other.
-        tolerance: relative to the largest output.
+    `other` stands in for one position after the other, of at least two. First stated in chapter 6.
     """
     place = _places(x)
     _check_pair(x, other, place > 0)
@@ -175,16 +151,10 @@ def every_token_counts(
 ) -> Verdict:
     """Every real input token is seen: replacing it moves an output of its sequence that counts.
 
-    The counterpart of causality and padding invariance: a mask that hides everything obeys those two.
-    `f` is called in the mode it is in. First stated in chapter 8.
-
-    Args:
-        f: from `x` to outputs of shape `(batch, seq, ...)`.
-        x: vectors `(batch, seq, d_model)` or token ids `(batch, seq)`.
-        other: of the same shape; stands in for one position after the other, a `ValueError` if it is equal there.
-        real: boolean `(batch, seq)`, `True` where `x` holds a real token; all, if not given.
-        real_outputs: which outputs count, if not all.
-        tolerance: a smaller move, relative to the largest output, counts as none; bfloat16 can swallow real ones.
+    The counterpart of causality and padding invariance: a mask that hides everything obeys those two. `other` stands in
+    for one position of `x` after the other, all but those that are not `real`, and an output moves that counts (all, or
+    `real_outputs`), by more than `tolerance`; bfloat16 can swallow real moves. `f` is called in the mode it is in.
+    First stated in chapter 8.
     """
     place = _places(x)
     real = place >= 0 if real is None else real

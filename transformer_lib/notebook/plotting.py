@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from IPython.display import display
 from matplotlib import pyplot as plt
@@ -18,28 +17,14 @@ from torch import Tensor
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 DASHES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))]
-STYLE = {
-    "figure.dpi": 130,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "font.size": 12,
-    "axes.titlesize": 12,
-    "figure.constrained_layout.use": True,
-}
-
-
-def use_style() -> None:
-    """Draw from now on in the book's style, whatever the reader's own settings are."""
-    backend = matplotlib.get_backend()
-    matplotlib.rcdefaults()
-    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
-    matplotlib.rcParams["backend"] = backend
+SPINES = {"axes.spines.top": False, "axes.spines.right": False}
+SIZES = {"figure.dpi": 130, "font.size": 12, "axes.titlesize": 12, "figure.constrained_layout.use": True}
+STYLE = ["default", {**SPINES, **SIZES}]  # the book's, whatever the reader's own settings are
 
 
 def new_figure(rows: int = 1, columns: int = 1, *, width: float = 5.4, height: float = 3.4, **subplots) -> tuple:
     """Return a figure and its axes in the book's style; sizes in inches."""
-    with matplotlib.rc_context():
-        use_style()
+    with plt.style.context(STYLE):
         return plt.subplots(rows, columns, figsize=(width, height), **subplots)
 
 
@@ -58,8 +43,7 @@ def show(figure: Figure, alt: str) -> None:
     if len(alt) < 40 or alt.lower().startswith(("figure", "plot of", "image", "chart of", "heatmap of", "graph of")):
         raise ValueError(f"alt must say in a sentence what the figure shows, the finding and its numbers, got {alt!r}")
     drawn, file = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context():
-        use_style()
+    with plt.style.context(STYLE):
         figure.savefig(drawn, format="png")
     plt.close(figure)
     picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)  # a third of the size
@@ -157,3 +141,45 @@ def draw_arrow(axes: Axes, *points: tuple[float, float], dash: str = "-") -> Non
     axes.plot(x, y, color="black", linewidth=1.2, linestyle=dash)
     head = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", points[-1], points[-2], arrowprops=head)
+
+
+# The towers of the map, by their middle: parts, each with the chapter that builds it; "" is the way to the next.
+START = ["", "embedding · 6", "", "position · 4", ""]
+THINK = ["feed-forward · 6", "add & norm · 5", ""]
+LOOK = ["self-attention · 1|heads · 3", "padding mask · 2", "add & norm · 5", ""]
+LOOK_BACK = ["self-attention · 1|heads · 3", "causal mask · 2", "add & norm · 5", ""]
+LOOK_ACROSS = ["cross-attention · 8|heads · 3", "padding mask · 2", "add & norm · 5", ""]
+TOWERS = {2.5: START + LOOK + THINK[:-1], 7.5: START + LOOK_BACK + LOOK_ACROSS + THINK + ["linear, softmax · 9", ""]}
+
+
+def draw_map(axes: Axes, lit: int | None = None) -> None:
+    """Draw the map of the Transformer: words enter at the top, the next word leaves at the bottom.
+
+    The parts that chapter `lit` builds stand out by colour and a thick frame.
+    """
+    axes.set(xlim=(0, 10), ylim=(13.4, 0))
+    axes.axis("off")
+    for middle, rows in TOWERS.items():
+        y, side = 0.7, 1 if middle > 5 else -1  # the residual connections run outside
+        for row in rows:
+            if row == "":
+                draw_arrow(axes, (middle, y), (middle, y + 0.6))
+                turn, y = y + 0.25, y + 0.6
+                continue
+            left, widths = middle - 2.1, (2.75, 1.45) if "|" in row else (4.2,)
+            for part, width in zip(row.split("|"), widths, strict=True):
+                here = part.endswith(f"· {lit}")
+                draw_box(axes, left + width / 2, y + 0.35, part, width=width, color="#F6C667" if here else "white")
+                axes.patches[-1].set(linewidth=2.2 if here else 0.8, zorder=1.5 if here else 1)
+                left += width
+            y += 0.7
+            if row.startswith("add"):
+                out, into = middle + 2.4 * side, (middle + 2.1 * side, y - 0.35)
+                draw_arrow(axes, (middle, turn), (out, turn), (out, y - 0.35), into)
+    draw_arrow(axes, (2.5, 8.0), (2.5, 8.6), (5.0, 8.6), (5.0, 6.95), (5.4, 6.95))
+    words = {"three hundred twenty one": (2.5, 0.35), "drei hundert ein und": (7.5, 0.35), "zwanzig": (7.5, 12.95)}
+    notes = {"memory": (3.75, 8.95), "encoder · 7\nN layers": (1.2, 8.65), "decoder · 8\nN layers": (4.35, 10.7)}
+    for text, (x, y) in {**words, **notes}.items():
+        axes.text(x, y, text, ha="center", va="center", style="italic" if text in words else "normal")
+    for text in axes.texts:
+        text.set_fontsize(9.5)

@@ -102,9 +102,7 @@ def read_recipe(path: str | Path) -> Recipe:
 
 def _make(kind: type, settings: Any, name: str) -> Any:
     """Make a dataclass of a table of settings."""
-    if not isinstance(settings, dict):
-        raise ValueError(f"{name} must be a table of settings, got {shown(settings)}")
     try:
         return kind(**settings)
-    except TypeError as error:  # Python names the settings that are missing, or one that is unknown
+    except TypeError as error:  # Python names the settings that are missing, one that is unknown, or what is no table
         raise ValueError(f"{name}: {str(error).removeprefix(f'{kind.__name__}.__init__() ')}") from None

@@ -1,6 +1,7 @@
 """A run: one training by a recipe, in a folder of its own (chapter 12)."""
 
 import copy
+import functools
 import json
 import os
 import statistics
@@ -65,11 +66,8 @@ class Run:
             Model = Transformer
         self.model = Model(recipe.config(*task.vocab_sizes)).to(device)
         batches = TokenBatches(task.train_pairs(), batch_tokens=training.batch_tokens, seed=recipe.seed)
-        options = {
-            "rate": lambda step: cosine_rate(step, training.peak_rate, training.warmup, training.steps),
-            "smoothing": training.smoothing,
-            "weight_decay": training.weight_decay,
-        }
+        rate = functools.partial(cosine_rate, peak=training.peak_rate, warmup=training.warmup, total=training.steps)
+        options = {"rate": rate, "smoothing": training.smoothing, "weight_decay": training.weight_decay}
         self.chosen = {"precision": training.precision, "because": "the recipe says so"}
         self.pace = 0.0  # seconds that a step takes
         self.plan(batches, options)
@@ -100,9 +98,7 @@ class Run:
             precision, why, self.pace = _choose_precision(seconds_in, _has_bfloat16(device))
             _files.replace(kept, (json.dumps({"precision": precision, "because": why}) + "\n").encode())
         if self.parallel is not None:
-            from transformer_lib.distributed import barrier
-
-            barrier()  # rank 0 has chosen
+            torch.distributed.barrier()  # rank 0 has chosen
         if auto:
             self.chosen = json.loads(kept.read_text(encoding="utf-8"))
         if is_rank_zero() and not self.pace and not self.checkpoint.exists():

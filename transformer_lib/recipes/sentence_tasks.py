@@ -1,7 +1,7 @@
 """The task of chapter 13: English sentences to German, and its variants."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,25 @@ from transformer_lib.data.subwords import Subwords
 from transformer_lib.decoding import translate_ids
 from transformer_lib.transformer import Transformer
 
+SplitBy = Callable[[Sequence[Sentence]], sentences.Split]
+
 
 class Sentences:
-    """English texts of a user interface to German (chapter 13), split by integration.
+    """English texts of a user interface to German or Turkish (the `language`), split by integration (chapter 13).
 
-    The pieces are learnt from the training part, or read from the folder of a model that was trained with them.
-    Subclasses say what is different.
-
-    Args:
-        folder: of a model that was trained already.
+    Split at random it is an easier task than it looks, as chapter 13 shows. The pieces are learnt from the training
+    part, or read from the folder of a model that was trained with them.
     """
 
     hint = "Write an English sentence, such as: Turn on the light"
     one_word = False
-    language = "german"
-    split_by = staticmethod(sentences.split_by_integration)
     size = 3000  # pieces, of both languages together
     max_len = 64  # pieces of the longest text to train on
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path | None = None, language: str = "german", split_by: SplitBy = sentences.split_by_integration
+    ) -> None:
+        self.folder, self.language, self.split_by = folder, language, split_by
 
     @functools.cached_property
     def split(self) -> sentences.Split:
@@ -61,11 +60,9 @@ class Sentences:
 
     def examine(self, model: Transformer) -> dict[str, float]:
         """BLEU and chrF on the test part, greedy and with a beam of four."""
-        greedy = self.score(model, self.split.test)
-        beam = self.score(model, self.split.test, decode=beam_search, beam_size=4)
-        return {
-            f"{way}_{name}": x for way, score in (("greedy", greedy), ("beam_4", beam)) for name, x in score.items()
-        }
+        test, beam = self.split.test, {"decode": beam_search, "beam_size": 4}
+        scores = {"greedy": self.score(model, test), "beam_4": self.score(model, test, **beam)}
+        return {f"{way}_{name}": x for way, score in scores.items() for name, x in score.items()}
 
     def answer(self, text: str, model: Transformer) -> str:
         """The translation of a text, by a beam of four."""
@@ -96,15 +93,3 @@ class Sentences:
         """BLEU and chrF of the translations of a part; `options` say how to decode, as in `translate_ids`."""
         answers = self.translate(model, [sentence.english for sentence in part], **options)
         return sentences.score(answers, part)._asdict()
-
-
-class SentencesAtRandom(Sentences):
-    """The same texts split at random: an easier task than it looks, as chapter 13 shows."""
-
-    split_by = staticmethod(sentences.split_at_random)
-
-
-class SentencesToTurkish(Sentences):
-    """English to Turkish, split by integration."""
-
-    language = "turkish"

@@ -7,12 +7,12 @@ import functools
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from transformer_lib.data import numbers, pronunciation
+from transformer_lib.data import numbers, pronunciation, sentences
 from transformer_lib.data.pronunciation import Entry
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from transformer_lib.decoding import exact_match, translate_ids
 from transformer_lib.recipes.recipe import PACKAGED
-from transformer_lib.recipes.sentence_tasks import Sentences, SentencesAtRandom, SentencesToTurkish
+from transformer_lib.recipes.sentence_tasks import Sentences
 from transformer_lib.transformer import Transformer
 
 Pairs = list[tuple[list[int], list[int]]]
@@ -40,11 +40,7 @@ class Task(Protocol):
         ...
 
     def answer(self, text: str, model: Transformer) -> str:
-        """What a model makes of a text.
-
-        Raises:
-            ValueError: if the text is not accepted; the message says what is.
-        """
+        """What a model makes of a text; if it is not accepted, a `ValueError` says what is."""
         ...
 
 
@@ -139,8 +135,8 @@ TASKS: dict[str, Any] = {
     "numbers": Numbers,
     "pronounce": Pronounce,
     "sentences": Sentences,
-    "sentences_random": SentencesAtRandom,
-    "sentences_turkish": SentencesToTurkish,
+    "sentences_random": functools.partial(Sentences, split_by=sentences.split_at_random),
+    "sentences_turkish": functools.partial(Sentences, language="turkish"),
 }
 
 

@@ -57,3 +57,10 @@ def test_training_beside_the_bound():
         for row in [SPEED["tables"]["training, sentences of chapter 13, target tokens/s"]]
     }
     assert f"it is large, {gains['']:.1f} and {gains[', sorted']:.1f}" in PROSE
+
+
+def test_the_next_run_is_told_anew():
+    """The stored run has no spread, and a fused optimizer for ours only; a run of today has both for all."""
+    of_today = "spread" in SPEED
+    assert of_today != ("how far the rounds lay apart was not stored" in PROSE)
+    assert of_today != ("`fused=True`, which only this library's two models set" in PROSE)

@@ -1,0 +1,121 @@
+"""Make a course of the exercises, for nbgrader: one notebook a chapter, whose cells grade themselves.
+
+    python tools/course.py FOLDER                 the notebooks of the teacher, and what the students get of them
+    python tools/course.py FOLDER --try           and two made-up submissions, graded
+
+FOLDER then is a course as nbgrader wants it: `source/CHAPTER/CHAPTER.ipynb` with solutions, `release/` without.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from transformer_lib.exercises.exercise import CHAPTERS, LEVELS, Exercise, exercises
+
+POINTS = dict(zip(LEVELS, (1, 2, 2, 3), strict=True))
+# A solution stands below the stub. Students get the stub, and nothing in its place.
+SETTINGS = """\
+c = get_config()
+c.CourseDirectory.course_id = "transformer"
+c.ClearSolutions.code_stub = {"python": ""}
+"""
+IMPORTS = "import math\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n"
+CHECK = """\
+from transformer_lib.exercises.exercise import find
+from transformer_lib.exercises.judge import judge
+
+judgement = judge(find("{name}"), {asked})
+assert judgement.state == "right", judgement.says"""
+
+
+def graded(cell, name: str, **facts):
+    """Give a cell the metadata by which nbgrader knows it."""
+    cell.id = name.replace(".", "-")
+    cell.metadata["nbgrader"] = {
+        "schema_version": 3, "grade_id": cell.id,
+        "grade": False, "solution": False, "locked": False, "task": False, **facts,
+    }  # fmt: skip
+    return cell
+
+
+def cells(exercise: Exercise, answer: str) -> list:
+    """Statement, answer and check of an exercise."""
+    about = f"*{exercise.level[0].upper()}{exercise.level[1:]}, {exercise.minutes} minutes.*"
+    hints = [f"<details><summary>Hint</summary>\n\n{hint}\n\n</details>" for hint in exercise.hints]
+    text = "\n\n".join([f"## {exercise.title}", f"{about} {exercise.statement}", *hints])
+    check = CHECK.format(name=exercise.name, asked=exercise.asked)
+    return [
+        graded(new_markdown_cell(text), f"{exercise.name}.text", locked=True),
+        graded(new_code_cell(answer), exercise.name, solution=True),
+        graded(new_code_cell(check), f"{exercise.name}.check", grade=True, locked=True, points=POINTS[exercise.level]),
+    ]
+
+
+def notebook(chapter: str, answers: dict[str, str]):
+    """The notebook of a chapter, with these answers, else the stub and the solution."""
+    head = f"# Exercises: {CHAPTERS[chapter]}\n\nRun the cells from the top. A check says what is wrong."
+    made = [new_markdown_cell(head, id="head")]
+    for number, exercise in enumerate(exercises(chapter)):
+        given = f"{exercise.given}\n\n" if exercise.given else ""
+        imports = (
+            "import math\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n"
+            if number == 0
+            else ""
+        )
+        begin = f"{imports}{given}{exercise.stub}"
+        solution = f"\n### BEGIN SOLUTION\n{exercise.solution}\n### END SOLUTION"
+        made += cells(
+            exercise, f"{begin}\n\n{answers[exercise.name]}" if exercise.name in answers else begin + solution
+        )
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return new_notebook(cells=made, metadata={"kernelspec": kernel})
+
+
+def write(path: Path, made) -> None:
+    """Write a notebook, and the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, path)
+
+
+def nbgrader(folder: Path, *words: str) -> None:
+    """Run a command of nbgrader in a course."""
+    subprocess.run([sys.executable, "-m", "nbgrader", *words], cwd=folder, check=True)
+
+
+def try_out(folder: Path) -> None:
+    """Hand in two made-up submissions of the first chapter, one right, one with known mistakes, and grade them."""
+    chapter = next(iter(CHAPTERS))
+    right = {exercise.name: exercise.solution for exercise in exercises(chapter)}
+    wrong = {exercise.name: next(iter(exercise.wrongs)).code for exercise in exercises(chapter)}
+    for student, answers in {"ada": right, "bob": wrong}.items():
+        write(folder / "submitted" / student / chapter / f"{chapter}.ipynb", notebook(chapter, answers))
+    nbgrader(folder, "autograde", chapter, "--create")
+    nbgrader(folder, "export")
+    print((folder / "grades.csv").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Make the course anew."""
+    parser = argparse.ArgumentParser(description="Make a course of the exercises, for nbgrader.")
+    parser.add_argument("folder", type=Path, help="where to write; what an earlier call wrote there is replaced")
+    parser.add_argument("--try", dest="trial", action="store_true", help="grade two made-up submissions")
+    options = parser.parse_args()
+    for name in ("source", "release", "submitted", "autograded", "gradebook.db", "grades.csv"):
+        path = options.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / "nbgrader_config.py").write_text(SETTINGS, encoding="utf-8")
+    for chapter in CHAPTERS:
+        write(options.folder / "source" / chapter / f"{chapter}.ipynb", notebook(chapter, {}))
+        nbgrader(options.folder, "generate_assignment", chapter, "--create")
+    if options.trial:
+        try_out(options.folder)
+
+
+if __name__ == "__main__":
+    main()
