@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from transformer_lib.exercises.exercise import CHAPTERS, LEVELS, Exercise, exercises
+from transformer_lib.exercises.exercise import CHAPTERS, LEVELS, Exercise, exercises, folded
 
 POINTS = dict(zip(LEVELS, (1, 2, 2, 3), strict=True))
 # A solution stands below the stub. Students get the stub, and nothing in its place.
@@ -45,9 +45,8 @@ def graded(cell, name: str, **facts):
 
 def cells(exercise: Exercise, answer: str) -> list:
     """Statement, answer and check of an exercise."""
-    about = f"*{exercise.level[0].upper()}{exercise.level[1:]}, {exercise.minutes} minutes.*"
-    hints = [f"<details><summary>Hint</summary>\n\n{hint}\n\n</details>" for hint in exercise.hints]
-    text = "\n\n".join([f"## {exercise.title}", f"{about} {exercise.statement}", *hints])
+    hints = [folded("Hint", hint) for hint in exercise.hints]
+    text = "\n\n".join([f"## {exercise.title}", exercise.announced, *hints])
     check = CHECK.format(name=exercise.name, asked=exercise.asked)
     return [
         graded(new_markdown_cell(text), f"{exercise.name}.text", locked=True),
@@ -62,16 +61,10 @@ def notebook(chapter: str, answers: dict[str, str]):
     made = [new_markdown_cell(head, id="head")]
     for number, exercise in enumerate(exercises(chapter)):
         given = f"{exercise.given}\n\n" if exercise.given else ""
-        imports = (
-            "import math\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n"
-            if number == 0
-            else ""
-        )
-        begin = f"{imports}{given}{exercise.stub}"
+        imports = IMPORTS if number == 0 else ""
         solution = f"\n### BEGIN SOLUTION\n{exercise.solution}\n### END SOLUTION"
-        made += cells(
-            exercise, f"{begin}\n\n{answers[exercise.name]}" if exercise.name in answers else begin + solution
-        )
+        answer = f"\n\n{answers[exercise.name]}" if exercise.name in answers else solution
+        made += cells(exercise, f"{imports}{given}{exercise.stub}{answer}")
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return new_notebook(cells=made, metadata={"kernelspec": kernel})
 

@@ -13,25 +13,19 @@ import sys
 from pathlib import Path
 
 import nbformat
-from execute import name_of
+from execute import name_of, write
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from transformer_lib.exercises.exercise import CHAPTERS, Exercise, exercises
+from transformer_lib.exercises.exercise import CHAPTERS, Exercise, exercises, folded
 from transformer_lib.exercises.quiz import PARTS, page
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "exercise: "
 
 
-def folded(title: str, text: str) -> str:
-    """A part that stays closed on the page, in Jupyter and in Colab until the reader opens it."""
-    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
-
-
 def cells(exercise: Exercise, first: bool) -> list:
     """The three cells of an exercise; that of the first one in a chapter imports what all use."""
-    about = f"*{exercise.level[0].upper()}{exercise.level[1:]}, {exercise.minutes} minutes.*"
-    statement = f"### Exercise: {exercise.title}\n\n{about} {exercise.statement}"
+    statement = f"### Exercise: {exercise.title}\n\n{exercise.announced}"
     imports = "from transformer_lib.exercises import check\n\n" if first else ""
     gap = "\n\n\n" if "def " in exercise.stub else "\n"
     stub = f'{imports}{exercise.stub}{gap}check("{exercise.name}", {exercise.asked})'
@@ -84,6 +78,11 @@ def update(notebook, chapter: str) -> None:
     card.source = re.sub(to_read, rf"\1, {minutes} for the exercises;", card.source)
 
 
+def told(notebook) -> list[tuple]:
+    """What of a notebook is compared: kind, source and tags of each cell."""
+    return [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in notebook.cells]
+
+
 def main() -> int:
     """Update what was asked for; with `--check` the exit status says whether anything is out of step."""
     parser = argparse.ArgumentParser(description="Write the exercises into the chapters.")
@@ -93,14 +92,14 @@ def main() -> int:
     for chapter, name in CHAPTERS.items():
         path = ROOT / "chapters" / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
-        before = [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in notebook.cells]
+        before = told(notebook)
         update(notebook, chapter)
-        if before == [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in notebook.cells]:
+        if told(notebook) == before:
             continue
         stale += 1
         print(f"{path.name}: {'out of step, run make exercises' if options.check else 'written'}")
         if not options.check:
-            path.write_text(nbformat.writes(notebook).rstrip("\n") + "\n", encoding="utf-8")
+            write(notebook, path)
     for part in PARTS:
         path, text = ROOT / "chapters" / f"quiz_{part}.md", page(part)
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -17,16 +17,12 @@ def chapter(name):
     return nbformat.read(FOLDER / f"{CHAPTERS[name]}.ipynb", as_version=4)
 
 
-def told(notebook):
-    return [(cell.cell_type, cell.source, cell.metadata.get("tags")) for cell in notebook.cells]
-
-
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_is_in_step(name):
     notebook = chapter(name)
-    before = told(copy.deepcopy(notebook))
+    before = tool.told(copy.deepcopy(notebook))
     tool.update(notebook, name)
-    assert told(notebook) == before, "run make exercises"
+    assert tool.told(notebook) == before, "run make exercises"
     stubs = [c for c in notebook.cells if "exercise" in c.metadata.get("tags", []) and c.cell_type == "code"]
     printed = [cell.outputs[-1].text for cell in stubs]
     assert printed == [f"{exercise.name}: not attempted yet.\n" for exercise in exercises(name)]
@@ -34,11 +30,11 @@ def test_a_chapter_is_in_step(name):
 
 def test_a_new_exercise_takes_the_place_of_its_mark_and_a_lost_one_is_told():
     notebook = chapter("masks")
-    whole = told(notebook)
+    whole = tool.told(notebook)
     first = next(i for i, cell in enumerate(notebook.cells) if "masks.causal" in cell.metadata.get("tags", []))
     notebook.cells[first : first + 3] = [nbformat.v4.new_markdown_cell("exercise: masks.causal")]
     tool.update(notebook, "masks")
-    assert told(notebook) == whole
+    assert tool.told(notebook) == whole
     del notebook.cells[first : first + 3]
     with pytest.raises(ValueError, match="and masks defines"):
         tool.update(notebook, "masks")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transformer_lib import _checks
 from transformer_lib.exercises.exercise import Exercise
 
 
@@ -75,8 +76,7 @@ def shown(value: object) -> str:
         return str(shorter(value.tolist())) if few else f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, nn.Module) or callable(value):
         return f"a {type(value).__name__}"
-    text = " ".join(repr(shorter(value)).split())  # what an optimiser or a list of tensors is has several lines
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _checks.shown(shorter(value))
 
 
 def shorter(value: Any) -> Any:

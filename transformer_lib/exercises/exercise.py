@@ -38,6 +38,11 @@ def plain(text: str) -> str:
     return textwrap.dedent(text).strip()
 
 
+def folded(title: str, text: str) -> str:
+    """A part that stays closed on the page, in Jupyter and in Colab until the reader opens it."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
 @dataclass
 class Wrong:
     """A wrong answer that is known, and what its author is told.
@@ -45,7 +50,7 @@ class Wrong:
     Args:
         says: the probable cause and what to do, in one sentence that begins small and ends without a full stop.
         old, new: the wrong answer is the solution with `old`, which occurs once, replaced by `new`; or
-        code: the whole of it.
+        code: the whole of it, or with `old` and `new` what they are replaced in.
         source: the link to a thread in which somebody made this mistake, if there is one.
     """
 
@@ -109,9 +114,15 @@ class Exercise:
             setattr(self, text, plain(getattr(self, text)))
         self.hints = [plain(hint) for hint in self.hints]
         for wrong in self.wrongs:
-            if wrong.old and self.solution.count(wrong.old) != 1:
+            code = plain(wrong.code) or self.solution
+            if wrong.old and code.count(wrong.old) != 1:
                 raise ValueError(f"{self.name}: {wrong.old!r} must occur once in the solution")
-            wrong.code = self.solution.replace(wrong.old, wrong.new) if wrong.old else plain(wrong.code)
+            wrong.code = code.replace(wrong.old, wrong.new) if wrong.old else code
+
+    @property
+    def announced(self) -> str:
+        """The statement, with its level and minutes before it."""
+        return f"*{self.level[0].upper()}{self.level[1:]}, {self.minutes} minutes.* {self.statement}"
 
     @property
     def asked(self) -> str:

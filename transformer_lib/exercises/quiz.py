@@ -10,6 +10,8 @@ import random
 import textwrap
 from dataclasses import dataclass
 
+from transformer_lib.exercises.exercise import folded
+
 PARTS = {"build": "Build the Transformer", "prove": "Prove it", "real": "Make it real"}
 LETTERS = "abcdef"
 
@@ -95,17 +97,13 @@ def quiz(part: str, answers: str = "") -> None:
 
 
 def _in_words(number: int, question: Question) -> str:
-    choices = "\n".join(f"- **{letter}** {_code(c)}" for letter, c in zip(LETTERS, question.choices, strict=False))
+    choices = "\n".join(f"- **{letter}** `{c}`" for letter, c in zip(LETTERS, question.choices, strict=False))
     return f"**{number}.** {question.asked}\n\n{choices}\n\n{_answer(question)}"
 
 
 def _answer(question: Question, link: str = "") -> str:
     why = textwrap.dedent(question.why).strip()
-    return f"<details><summary>Answer</summary>\n\n**{question.letter}**. {why}{link}\n\n</details>"
-
-
-def _code(choice: str) -> str:
-    return f"`{choice}`"
+    return folded("Answer", f"**{question.letter}**. {why}{link}")
 
 
 def page(part: str) -> str:

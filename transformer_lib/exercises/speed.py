@@ -57,6 +57,19 @@ def dead_row_is_zero(answer, scores: Tensor, values: Tensor, mask: Tensor, tile:
     return float(answer(scores, values, torch.zeros_like(mask), tile)) == 0.0
 
 
+# What a reader writes who knows the formula, and not the dead rows.
+WITH_INFINITY = """
+def my_online_softmax(scores, values, mask, tile):
+    scores = scores.masked_fill(~mask, -torch.inf)
+    largest, total, mixed = torch.tensor(-torch.inf), 0.0, 0.0
+    for s, v in zip(scores.split(tile), values.split(tile)):
+        new = torch.maximum(largest, s.max())
+        correction, weights = (largest - new).exp(), (s - new).exp()
+        total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
+        largest = new
+    return mixed / total
+"""
+
 # fmt: off
 EXERCISES = [
     Exercise(
@@ -323,30 +336,10 @@ EXERCISES = [
             """,
         wrongs=[
             Wrong("a dead first tile still gives NaN: minus infinity minus minus infinity",
-                  code="""
-                  def my_online_softmax(scores, values, mask, tile):
-                      scores = scores.masked_fill(~mask, -torch.inf)
-                      largest, total, mixed = torch.tensor(-torch.inf), 0.0, 0.0
-                      for s, v in zip(scores.split(tile), values.split(tile)):
-                          new = torch.maximum(largest, s.max())
-                          correction, weights = (largest - new).exp(), (s - new).exp()
-                          total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
-                          largest = new
-                      return mixed / total
-                  """, source="https://github.com/pytorch/pytorch/issues/41508"),
+                  code=WITH_INFINITY, source="https://github.com/pytorch/pytorch/issues/41508"),
             Wrong("at the end each NaN is set to 0: that is right for a dead row, but a row whose first tile is dead "
                   "has lost everything",
-                  code="""
-                  def my_online_softmax(scores, values, mask, tile):
-                      scores = scores.masked_fill(~mask, -torch.inf)
-                      largest, total, mixed = torch.tensor(-torch.inf), 0.0, 0.0
-                      for s, v in zip(scores.split(tile), values.split(tile)):
-                          new = torch.maximum(largest, s.max())
-                          correction, weights = (largest - new).exp(), (s - new).exp()
-                          total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
-                          largest = new
-                      return (mixed / total).nan_to_num(0.0)
-                  """),
+                  code=WITH_INFINITY, old="mixed / total", new="(mixed / total).nan_to_num(0.0)"),
             Wrong("in a dead tile all scores are alike, and each forbidden key has the weight 1; a later correction "
                   "takes that away, and in a dead row there is none: it gets the mean of what is forbidden",
                   " * m", ""),
@@ -381,17 +374,7 @@ EXERCISES = [
                   """),
             Wrong("minus a billion is a score like any other: a row in which nothing is permitted gets the mean of "
                   "what is forbidden, and so does one whose scores are lower still; set forbidden weights to 0",
-                  code="""
-                  def my_online_softmax(scores, values, mask, tile):
-                      scores = scores.masked_fill(~mask, -1e9)
-                      largest, total, mixed = torch.tensor(-torch.inf), 0.0, 0.0
-                      for s, v in zip(scores.split(tile), values.split(tile)):
-                          new = torch.maximum(largest, s.max())
-                          correction, weights = (largest - new).exp(), (s - new).exp()
-                          total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
-                          largest = new
-                      return mixed / total
-                  """),
+                  code=WITH_INFINITY, old="~mask, -torch.inf", new="~mask, -1e9"),
             Wrong("dead tiles are skipped, which is right; but when all of them are, the sums are still the numbers "
                   "that they began as, and 0.0 / 0.0 is an error in Python: a row without any key needs its own answer",
                   code="""
