@@ -3,7 +3,7 @@
     python -m benchmarks.combination --processes 2
 
 Depth, width, steps and batches are the same for all. In the second round each model that lost parameters is made
-wider until it has about as many as the whole one (to within six per cent). Each run is written when it has ended, to
+wider until it has about as many as the whole one (to within five per cent). Each run is written when it has ended, to
 `transformer_lib/notebook/results/combination.json`; the same command goes on after the last one there.
 """
 

@@ -146,6 +146,9 @@ def redraw_lively(model: Transformer) -> Transformer:
     return model
 
 
+# What short trainings learn from: number words.
+PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
+
 # A new process, and no copy of this one: copied locks of libraries' threads are never given back.
 OTHER = multiprocessing.get_context("spawn")
 

@@ -6,7 +6,7 @@ from transformer_lib._checks import check_number, check_whole
 
 
 def noam_rate(step: int, d_model: int, warmup: int = 4000) -> float:
-    r"""The paper's schedule: a straight climb for `warmup` steps, then a fall with the square root of the step.
+    r"""The paper's schedule: a straight climb for `warmup` steps, then a fall as step ** -0.5.
 
     $$d_{model}^{-0.5} \cdot \min(step^{-0.5},\; step \cdot warmup^{-1.5})$$
 

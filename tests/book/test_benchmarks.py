@@ -266,7 +266,7 @@ def test_a_model_without_a_part_is_that_of_chapter_9_and_as_large_again_when_wid
         smaller = combination.parameters(combination.model_without(config, part))
         wider = combination.widened(config, part)
         assert (smaller < whole) == (part not in combination.KEPT_SIZE)
-        assert combination.parameters(combination.model_without(wider, part)) == pytest.approx(whole, rel=0.06)
+        assert combination.parameters(combination.model_without(wider, part)) == pytest.approx(whole, rel=0.05)
         assert (wider == config) == (part in (*combination.KEPT_SIZE, "norms"))  # of which there are few
 
 
@@ -279,4 +279,4 @@ def test_a_training_without_a_part_is_measured_both_ways(monkeypatch):
     assert 0.0 < row["forced_accuracy"] < 0.9
     measured = results.read("combination")["rows"]
     jobs = [job for seed in range(5) for job in (*combination.main_jobs(seed), *combination.depth_jobs(seed))]
-    assert all(any(job.items() <= row.items() for row in measured) for job in jobs if job["task"] == "numbers")
+    assert all(any(job.items() <= row.items() for row in measured) for job in jobs)

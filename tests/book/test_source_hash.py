@@ -123,11 +123,8 @@ def test_the_first_chapter_depends_on_little():
     ("chapter", "read", "not_read"),
     [
         ("11_decoding", "recipes/numbers/model.safetensors", "recipes/pronounce/model.safetensors"),
-        ("12_pronunciation", "recipes/pronounce/model.safetensors", "recipes/sentences/model.safetensors"),
-        ("12_pronunciation", "notebook/results/ablation.json", "notebook/results/speed.json"),
         ("12_pronunciation", "recipes/run.py", "recipes/pronounce/README.md"),
         ("13_translation", "recipes/sentences/subwords.json", "recipes/pronounce/log.jsonl"),
-        ("13_translation", "notebook/results/comparison.json", "notebook/results/ablation.json"),
         ("14_speed", "notebook/results/speed.json", "notebook/results/ablation.json"),
         ("14_speed", "fast/model.py", "laws/models.py"),
         ("15_more_than_one_machine", "distributed/trainer.py", "fast/model.py"),

@@ -46,17 +46,18 @@ def test_what_the_page_folds_jupyterlab_folds(source, tag, hidden, title):
     assert cell.metadata["mystnb"].get("code_prompt_show") == title
 
 
-@pytest.mark.parametrize(("source", "written"), [("print(1)", True), ("1 / 0", False)])
-def test_only_a_whole_run_is_written(tmp_path, source, written):
-    path = tmp_path / "01_x.ipynb"
-    cells = [new_code_cell("pass", metadata={"tags": ["setup"]}), new_code_cell(source)]
-    nbformat.write(new_notebook(cells=cells), path)
-    before = path.read_text()
-    command = [sys.executable, str(ROOT / "tools" / "execute.py"), str(path)]
+def test_only_a_whole_run_is_written(tmp_path):
+    broken, whole, before = tmp_path / "01_x.ipynb", tmp_path / "02_x.ipynb", {}
+    for path, source in ((broken, "1 / 0"), (whole, "print(1)")):
+        cells = [new_code_cell("pass", metadata={"tags": ["setup"]}), new_code_cell(source)]
+        nbformat.write(new_notebook(cells=cells), path)
+        before[path] = path.read_text()
+    command = [sys.executable, str(ROOT / "tools" / "execute.py"), str(broken), str(whole)]
     run = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert (run.returncode, path.read_text() != before) == (0 if written else 1, written)
-    assert list(tmp_path.iterdir()) == [path]
-    assert ("code cell 2 of 2" in run.stdout) == (not written)
+    assert run.returncode == 1  # one failed
+    assert broken.read_text() == before[broken] and whole.read_text() != before[whole]
+    assert sorted(tmp_path.iterdir()) == [broken, whole]
+    assert "01_x.ipynb: FAILED in code cell 2 of 2" in run.stdout and "02_x.ipynb: FAILED" not in run.stdout
     assert run.stderr == ""  # a bar is for who watches
 
 

@@ -49,9 +49,9 @@ def test_pad_sequences(without_shape_checks):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(20, 500), st.integers(0, 5), st.integers(0, 5))
 def test_an_epoch_holds_every_pair_once_and_batches_fit(batch_tokens, seed, epoch):
-    batches = TokenBatches(PAIRS, batch_tokens=batch_tokens, seed=seed)
+    batches = TokenBatches(PAIRS[:100], batch_tokens=batch_tokens, seed=seed)
     order = batches.epoch(epoch)
-    assert sorted(torch.cat(order).tolist()) == list(range(len(PAIRS)))
+    assert sorted(torch.cat(order).tolist()) == list(range(100))
     for rows in order:
         src_ids, tgt_ids = batches.take(rows)
         assert tgt_ids[:, 1:].numel() <= batch_tokens

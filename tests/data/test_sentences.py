@@ -147,12 +147,6 @@ def test_the_same_texts_give_the_same_pieces(german):
     assert Subwords.train(lines, 500).to_json() == Subwords.train(iter(lines), 500).to_json()
 
 
-def test_pieces_kept_in_a_file(subwords, tmp_path):
-    path = tmp_path / "subwords.json"
-    path.write_text(subwords.to_json(), encoding="utf-8")
-    assert Subwords.load(path).to_json() == subwords.to_json()
-
-
 def test_what_subwords_refuse():
     with pytest.raises(ValueError, match=r"size \(5\) must have room for the 4 different signs of the texts"):
         Subwords.train(["abc"], 5)

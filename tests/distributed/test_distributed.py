@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import RECIPE, Numbers, train, training_log, weights
+from helpers import PAIRS, RECIPE, Numbers, train, training_log, weights
 from torch.distributed.fsdp import FSDPModule
-from workers import CASES, KINDS, PAIRS, STEPS, gradient, losses, model, trainer
+from workers import CASES, KINDS, STEPS, gradient, losses, model, trainer
 
 from transformer_lib import Transformer
 from transformer_lib.data.batches import TokenBatches

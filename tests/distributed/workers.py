@@ -10,10 +10,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers import OTHER, Numbers, redraw, tiny_config, train, weights
+from helpers import OTHER, PAIRS, Numbers, redraw, tiny_config, train, weights
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from transformer_lib.data import numbers
 from transformer_lib.data.batches import TokenBatches
 from transformer_lib.distributed import ParallelTrainer, processes
 from transformer_lib.fast import FastTransformer
@@ -23,7 +22,6 @@ from transformer_lib.transformer import Transformer
 
 KINDS = ("ddp", "fsdp")
 STEPS = 5
-PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
 CASES = {
     "plain": {},
     "accumulated": {"accumulate": 3},

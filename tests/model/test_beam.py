@@ -7,7 +7,7 @@ from helpers import SOURCES, ending, lively_model
 
 from transformer_lib.beam import beam_hypotheses, beam_search, gnmt_penalty
 from transformer_lib.data.batches import pad_sequences
-from transformer_lib.decoding import greedy_decode, next_log_probs
+from transformer_lib.decoding import greedy_decode
 
 SRC_IDS = pad_sequences(SOURCES)
 
@@ -117,16 +117,6 @@ def test_penalty():
     assert gnmt_penalty(torch.tensor([1.0, 7.0]), 1.0).tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match=r"alpha must be a finite number of at least 0, got -1"):
         gnmt_penalty(3, -1.0)
-
-
-def test_log_probs_of_the_next_token():
-    model = lively_model().eval()
-    memory, mask = model.encode(SRC_IDS)
-    ids = torch.tensor([[1, 4, 6]] * 5)
-    log_probs = next_log_probs(model, ids, memory, mask)
-    expected = model.decode(ids, memory, mask)[:, -1].log_softmax(-1)
-    torch.testing.assert_close(log_probs[:, 2:], expected[:, 2:], rtol=0, atol=1e-12)
-    assert (log_probs[:, :2] == -torch.inf).all()
 
 
 @pytest.mark.parametrize(

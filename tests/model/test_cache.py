@@ -46,17 +46,6 @@ def test_the_memory_is_projected_once() -> None:
     assert len(calls) == 1
 
 
-def test_two_caches_do_not_know_of_each_other() -> None:
-    model, src, tgt = tiny_case()
-    memory, mask = model.encode(src)
-    one, other = model.new_cache(), model.new_cache()
-    first = model.decode(tgt[:, :2], memory, mask, one)
-    model.decode(tgt.flip(1), memory, mask, other)
-    assert torch.equal(model.decode(tgt[:, :2], memory, mask, model.new_cache()), first)
-    assert (one.length, other.length) == (2, TGT_LEN)
-    assert len(model.new_cache().layers) == 3 and model.new_cache().layers[0].self_attn.max_len == 13
-
-
 @in_float64()
 def test_maps_can_be_recorded_while_decoding_with_a_cache() -> None:
     model, src, tgt = tiny_case()

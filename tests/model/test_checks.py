@@ -238,17 +238,11 @@ def test_answers_are_answers(sources: list[list[int]], longest: int, beam_size: 
 
 
 def test_names_that_must_be_written() -> None:
-    length = "max_new_tokens"
-    for function, names in {
-        lib.causal_mask: {"device"},
-        lib.greedy_decode: {length, "use_cache"},
-        lib.translate_ids: {length, "batch_size", "decode"},
-        lib.exact_match: {"batch_size", "decode"},
-        lib.token_loss: {"pad_id", "smoothing"},
-        lib.sample_decode: {length, "temperature", "top_k", "top_p", "generator", "use_cache"},
-    }.items():
+    """Those of functions that a chapter builds are in its cell: see tests/book/test_build_cells.py."""
+    names = {lib.translate_ids: {"max_new_tokens", "batch_size", "decode"}, lib.exact_match: {"batch_size", "decode"}}
+    for function, expected in names.items():
         parameters = inspect.signature(function).parameters.values()
-        assert {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY} == names
+        assert {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY} == expected
 
 
 def test_what_is_shown_of_a_value_is_short_and_on_one_line() -> None:

@@ -77,6 +77,7 @@ def test_the_laws_of_the_whole_model_hold_in_every_type(device: str, dtype, norm
     model = tiny_model(norm_first=norm_first, tie_embeddings=tie).to(device, dtype)
     src, tgt = source_ids().to(device), target_ids().to(device)
     other = (tgt + 1) % 37
+    assert model(src, tgt).dtype == dtype
     laws.causality(lambda tgt: model(src, tgt), tgt, other, tolerance=0.0 if device == "cpu" else None).require()
     laws.every_token_counts(lambda tgt: model(src, tgt), tgt, other, tolerance=0.0).require()
     loose = 0.1 if dtype == torch.bfloat16 else None  # shapes decide in which order a kernel adds up

@@ -4,14 +4,11 @@ import math
 
 import pytest
 import torch
-from helpers import tiny_config
+from helpers import PAIRS, tiny_config
 from torch import nn
 
 from transformer_lib import TokenBatches, Trainer, Transformer, evaluate, evaluating, smoothed_targets, token_loss
-from transformer_lib.data import numbers
 from transformer_lib.loss import batch_loss
-
-PAIRS = numbers.encode_pairs(numbers.spell(numbers.draw_numbers(120, seed=1)))
 
 
 def tiny(**changes) -> Transformer:
@@ -31,14 +28,6 @@ def test_the_sum_by_hand(smoothing: float) -> None:
             by_hand -= share * log_p[token].item()
     assert number == 4
     assert total.item() == pytest.approx(by_hand, rel=0, abs=1e-12)  # float64 throughout, whatever torch's own type is
-
-
-def test_padding_has_no_gradient() -> None:
-    logits, targets = torch.randn(1, 3, 5, requires_grad=True), torch.tensor([[3, 2, 0]])
-    for smoothing in (0.0, 0.1):
-        total, _ = token_loss(logits, targets, pad_id=0, smoothing=smoothing)
-        (gradient,) = torch.autograd.grad(total, logits)
-        assert (gradient[0, 2] == 0).all() and (gradient[0, 1] != 0).all()
 
 
 def test_evaluation_counts_tokens_and_puts_the_mode_back() -> None:

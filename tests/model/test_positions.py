@@ -12,13 +12,6 @@ def test_the_table_is_the_papers_formula_and_is_added_from_the_offset_on() -> No
     contracts.check_sinusoids()
 
 
-def test_a_sequence_that_ends_behind_the_table_is_refused() -> None:
-    places = PositionalEncoding(8, 64)
-    assert places(torch.zeros(1, 5, 8), 59).shape == (1, 5, 8)
-    with pytest.raises(ValueError, match="sequence of length 5 at offset 60 exceeds max_len=64; raise max_len or shor"):
-        places(torch.zeros(1, 5, 8), 60)
-
-
 # A model made without memory: the table cannot come with the weights, so it must come by itself
 
 

@@ -49,13 +49,11 @@ def test_answers(name, text, answer):
         ("numbers", "three hundred foo", "The word 'foo' is unknown.*such as: three.*known words are: zero, one, two"),
         ("numbers", "x" * 500, "The word 'x{40}' is unknown"),
         ("numbers", "one million", "A number with 'million' is out of range"),
-        ("numbers", "1000000", "number must be a whole number from 0 to 999,999, got 1000000"),
         ("numbers", "1,234,567", "number must be a whole number from 0 to 999,999, got 1234567"),
         ("numbers", "-5", "number must be a whole number from 0 to 999,999, got -5"),
         ("numbers", "9" * 10_000, "for integer string conversion"),  # Python's own
         ("numbers", "12,34", "The word '12' is unknown"),
         ("numbers", "twenty hundred", "'twenty hundred' is not how English says a number from 0 to 999,999. Write an"),
-        ("numbers", "thousand", "'thousand' is not how English says a number"),
         ("numbers", " ".join(["ninety"] * 2000), "is not how English says"),
         ("pronounce", "", "'' has 0 letters; write a word of 1 to 32"),
         ("pronounce", "two words", "unknown token ' '; the vocabulary knows a, b, c"),
@@ -74,7 +72,8 @@ def test_what_is_not_accepted(name, text, message):
 def test_numbers_are_trained_on_with_what_people_type(monkeypatch):
     split, spelled = numbers.split_numbers(200, 50, seed=0), numbers.spell(range(1000))
     monkeypatch.setattr(numbers, "split_numbers", lambda n_train, n_test, seed: split)
-    monkeypatch.setattr(numbers, "spell", lambda these: [spelled[min(number, 999)] for number in these])
+    asked = []
+    monkeypatch.setattr(numbers, "spell", lambda n: asked.append(n) or [spelled[min(number, 999)] for number in n])
     few = TASKS["numbers"]()
     hidden = {pair.number for pair in split[1]}
     more = few.train_pairs()[200:]
@@ -83,6 +82,7 @@ def test_numbers_are_trained_on_with_what_people_type(monkeypatch):
     alone = tiny_model(src_vocab_size=33, tgt_vocab_size=35, max_len=24)
     assert few.measure(alone).keys() == few.examine(alone).keys() == {"exact_match"}
     assert few.files == {}
+    assert len({*asked[-1]} - small - {pair.number for part in split for pair in part}) == 200  # to look at in training
 
 
 def test_words(monkeypatch):

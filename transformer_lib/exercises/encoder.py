@@ -156,14 +156,13 @@ EXERCISES = [
     ),
     Exercise(
         name="encoder.stack",
-        title="A stack that hardly learns",
+        title="A stack with a fault",
         level="find the bug",
         minutes=5,
         statement="""
             This function shall make the layers of a stack, an `nn.ModuleList` that can be called upon in a loop. At the
             start each layer shall have random weights that are its own, as each call of `make_layer()` gives them. The
-            stack runs, it is as deep as it should be, and it learns less than it could. One thing is wrong with the
-            function. Mend it.
+            stack runs and is as deep as it should be. One thing is wrong with the function. Mend it.
             """,
         stub='''
             def my_stack(make_layer, n_layers):

@@ -202,9 +202,9 @@ EXERCISES = [
             - `laws.every_token_counts(sealed, some, changed)`: when the token at one position is replaced, in all
               sentences at once, at least one output of each sentence moves, no matter at which position.
 
-            Before you ask, note which of them a layer *without* a bug obeys: it breaks one. The layer on the desk
-            differs from it in more than one answer. What does a layer do that answers so? (The next exercise shows its
-            code. Do not look there before you have answered.)
+            Before you ask, note which of them a layer *without* a bug obeys: it breaks one. `sealed` differs
+            from it in more than one answer. What does a layer do that answers so? (The next exercise shows its code.
+            Do not look there before you have answered.)
             """,
         stub="""
             sealed_obeys = {
@@ -227,12 +227,12 @@ EXERCISES = [
         hints=[
             "Each law returns a verdict: `say(laws.batch_equals_single(sealed, some))` prints it, and its `.holds` is "
             "`True` or `False`.",
-            "Attention must break `token_by_token`. If this layer obeys it, what does a token hear of its sentence? "
+            "Attention must break `token_by_token`. If this layer obeys it, what does a token get from its sentence? "
             "And along which axis does it attend, if something comes from other sentences?",
         ],
         why="""
-            Attention is there so that tokens hear each other, and must break `token_by_token`. This layer obeys it, so
-            no token hears another of its sentence; and it breaks *batch = single*, so something comes from other
+            In attention tokens get something from each other, so it must break `token_by_token`. This layer obeys it:
+            no token gets anything from its neighbours; and it breaks *batch = single*, so something comes from other
             sentences. Both together leave one cause: the softmax runs along the axis of the *batch*, and a token
             attends to those that stand at its own place in other sentences. Each token still moves an output, its own.
             With one sentence at a time it attends to itself alone, and nothing fails.
@@ -268,7 +268,7 @@ EXERCISES = [
                       "batch_equals_single": False, "token_by_token": True, "every_token_counts": False}
                   """),
             Wrong("these would be heads that are joined without a transpose, the more usual mistake; here the order of "
-                  "the tokens does not matter, and no token hears another", code="""
+                  "the tokens does not matter, and none gets anything from another", code="""
                   sealed_obeys = {"evaluation_is_deterministic": True, "permutation_equivariance": False,
                       "batch_equals_single": True, "token_by_token": False, "every_token_counts": True}
                   """),
@@ -363,7 +363,7 @@ EXERCISES = [
         inputs=tokens_and_maps,
         laws=[
             Law("batch = single, a sentence alone gives what it gives in a batch", alone_as_in_the_batch),
-            Law("a token hears the others of its sentence", hears_its_sentence),
+            Law("a token gets something from the others of its sentence", hears_its_sentence),
         ],
     ),
 ]

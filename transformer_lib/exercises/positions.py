@@ -263,8 +263,8 @@ EXERCISES = [
         level="one that hurts",
         minutes=20,
         statement="""
-            Later models add nothing to the tokens. They *turn* each query and each key by its own position, and take
-            the scores of the turned ones. Write that. A vector is a row of pairs, features $2j$ and $2j+1$, and at
+            Many later models add nothing to the tokens. They *turn* each query and each key by its own position, and
+            take the scores of the turned ones. Write that. A vector is a row of pairs, features $2j$ and $2j+1$, and at
             position $p$ the matrix `rotation(p, d)` of this chapter turns each pair $(a, b)$: with $t = p\\,\\omega_j$,
             into $(\\cos t\\, a + \\sin t\\, b,\\; -\\sin t\\, a + \\cos t\\, b)$. (Code that you may know turns the
             other way or pairs other features, which gives other scores.) The first token of a row has position 0. The
@@ -340,7 +340,7 @@ EXERCISES = [
                           return t
                       return turned(query) @ turned(key).mT / math.sqrt(d)
                   """),
-            Wrong("both sines have the same sign, which is a mirror and not a turn; one of them is negative",
+            Wrong("both sines have the same sign, and that is no turn, for lengths change; one of them is negative",
                   "cos * b - sin * a", "cos * b + sin * a"),
             Wrong("the number of the clock is not doubled: the exponent is -2j/d", "torch.arange(0, d, 2)",
                   "torch.arange(d // 2)"),
@@ -370,7 +370,7 @@ EXERCISES = [
                 return torch.block_diag(*blocks)
             """,
         inputs=queries_and_keys,
-        laws=[Law("with the same content everywhere, the score of two tokens depends on their distance alone",
+        laws=[Law("with the same content everywhere, a score depends on the step from query to key alone",
                   same_content_depends_on_distance)],
     ),
 ]

@@ -89,7 +89,7 @@ EXERCISES = [
             "the third grows only where the sounds differ.",
         ],
         why="""
-            Each entry settles all beginnings at once: whatever the best way is, its last edit is one of three. So a
+            Each entry settles two beginnings for good: whatever the best way is, its last edit is one of three. So a
             table of a few dozen entries replaces a search through all ways to edit.
             """,
         wrongs=[

@@ -327,7 +327,7 @@ EXERCISES = [
             of the mean over all real tokens of these `k` parts. If fewer than `k` parts are left at the end, they are a
             group of their own, with a step of their own. `parts` is a list. A part is a pair, `x` (batch, length, d)
             and `targets` (batch, length), with 0 for padding; `model(x)` gives the logits, and `token_loss` is the
-            function from above. The loop runs, and the loss falls. Three things are wrong with it. Mend them all.
+            function from above. The loop runs without an error. Three things are wrong with it. Mend them all.
             """,
         stub='''
             def my_epoch(model, optimizer, parts, k):
@@ -352,13 +352,13 @@ EXERCISES = [
                     optimizer.zero_grad()
             ''',
         hints=[
-            "Write down for `k = 2` and five parts after which `i` it steps, and which parts each step has seen.",
+            "Write down for `k = 2` and six parts after which `i` it steps, and which parts each step has seen.",
             "What a part is divided by must be known before its `backward`. Cut `parts` into groups first, and count.",
         ],
         why="""
-            `i % k == 0` is true for `i = 0`: the first step sees one part, and the last gradients are never used, or
-            leak into the next epoch. None of the three stops the loss from falling. What finds them is the comparison
-            with the one big batch.
+            `i % k == 0` is true for `i = 0`: the first step sees one part, and with six parts and `k = 2` the
+            gradients of the last are not used, or leak into the next epoch. None of the three is seen as an error. What
+            finds them is the comparison with the one big batch.
             """,
         wrongs=[
             Wrong("it steps at the right time, but each part is divided by its own number of tokens, so that the "

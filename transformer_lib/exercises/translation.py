@@ -177,7 +177,7 @@ EXERCISES = [
             printed times 100? One digit behind the point is enough.
             """,
         stub="my_score = None  # a number from 0 to 100",
-        solution="my_score = 100 * math.exp(1 - 8 / 4)",
+        solution="import math\n\nmy_score = 100 * math.exp(1 - 8 / 4)",
         hints=["How many of the answer's single words, pairs, threes and fours has the reference? And what is *r/c*?"],
         why="""
             All four shares are 1, the four of four words too: 1 of 1. What is left is the penalty, *e* to the power of

@@ -1,7 +1,4 @@
-"""Tasks: texts in, texts out, and how well a model does on them. The chapters 10, 12 and 13 have one each.
-
-That of chapter 13 stands in `sentence_tasks`.
-"""
+"""Tasks: texts in, texts out, and how well a model does: chapters 10 and 12. (That of 13: `sentence_tasks`.)"""
 
 import functools
 from pathlib import Path
@@ -16,6 +13,7 @@ from transformer_lib.recipes.sentence_tasks import Sentences
 from transformer_lib.transformer import Transformer
 
 Pairs = list[tuple[list[int], list[int]]]
+EVERYDAY = {*range(1000), *range(1000, numbers.LIMIT, 1000)}  # numbers that people type
 
 
 @runtime_checkable  # the tests check annotations as the library runs
@@ -65,15 +63,20 @@ class Numbers:
         People type short and round numbers, which chance seldom draws. So all below 1,000 and all whole thousands
         are added, but for the unseen ones, and the numbers of a single word twenty times.
         """
-        drawn, unseen = self.split
-        known = {pair.number for pair in [*drawn, *unseen]}
-        everyday = {*range(1000), *range(1000, numbers.LIMIT, 1000)} - known
+        everyday = EVERYDAY.difference(pair.number for part in self.split for pair in part)
         more = numbers.spell([*sorted(everyday), *20 * numbers.SINGLE_WORDS])
-        return numbers.encode_pairs([*drawn, *more])
+        return numbers.encode_pairs([*self.split[0], *more])
+
+    @functools.cached_property
+    def watched(self) -> Pairs:
+        """200 numbers to look at in training, which are neither trained on nor among the unseen."""
+        known = EVERYDAY.union(pair.number for part in self.split for pair in part)
+        others = [number for number in numbers.draw_numbers(300, seed=1) if number not in known]
+        return numbers.encode_pairs(numbers.spell(others[:200]))
 
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Share of 200 unseen numbers without a mistake."""
-        return {"exact_match": exact_match(model, numbers.encode_pairs(self.split[1][:200]))}
+        """Share of the watched numbers without a mistake."""
+        return {"exact_match": exact_match(model, self.watched)}
 
     def examine(self, model: Transformer) -> dict[str, float]:
         """Share of 1,000 unseen numbers without a mistake."""

@@ -1,10 +1,8 @@
 """What the prose of chapter 14 says about the stored measurements, and no cell prints: measured anew, told anew."""
 
-import json
 from pathlib import Path
 
 import nbformat
-import pytest
 
 from transformer_lib.notebook import results
 
@@ -38,16 +36,9 @@ def test_decoding():
     assert f"1024 features is {short(SPEED['linear map'])} times as fast" in PROSE
 
 
-@pytest.mark.parametrize("title", ["memory, training, MB", "memory, greedy, 128 new tokens, MB"])
-def test_memory(title):
-    row = {name: short(value) for name, value in SPEED["tables"][title].items()}
-    ours, theirs = [row["this library"], row[FAST]], [row["x-transformers"], row[MARIAN]]
-    if "training" in title:
-        told = f"takes `torch.nn` {row[TORCH]}, this library {ours[0]}, its fast model {ours[1]}, "
-        told += f"x-transformers {theirs[0]}, Marian {theirs[1]}."
-    else:
-        told = f"it is {row[TORCH]}, {ours[0]}, {ours[1]}, {theirs[0]} and {theirs[1]}."
-    assert told in PROSE, json.dumps(row)
+def test_without_a_cache_decoding_takes_most_memory():
+    row = SPEED["tables"]["memory, greedy, 128 new tokens, MB"]
+    assert max(row, key=row.get) == TORCH
 
 
 def test_training_beside_the_bound():

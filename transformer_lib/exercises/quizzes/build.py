@@ -104,7 +104,7 @@ QUESTIONS = [
         """,
         right="[-1.0, 1.0] [2.0, 6.0]",
         why="Post-norm is norm(x + 0), with mean 0 and variance 1: mean 4 and deviation 2 make −1 and 1. "
-        "Pre-norm is x + 0: its norm stands in front of the sublayer, and the path past it is free.",
+        "Pre-norm is x + 0: its norm stands in front of the sublayer, and the path past it is left alone.",
         wrong={
             "[2.0, 6.0] [-1.0, 1.0]": "this has them the wrong way round; norm_first=True normalises what goes into "
             "the sublayer, not the sum",

@@ -40,7 +40,7 @@ QUESTIONS = [
         "A loss measured on whole sentences never takes this path.",
         wrong={
             "4": "this has the first token wrong too; it does stand at position 0",
-            "1": "this takes each piece to go on where the last one stopped; nothing tells it so, and it begins at 0",
+            "1": "this has one token wrong only; the second, the third and the fourth all get the position 0",
             "0": "this takes the module to count along; it knows its offset only if it is told",
         },
         place="bug_museum",
