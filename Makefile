@@ -17,7 +17,7 @@ elsewhere = clone=$$PWD && folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT
 	&& mkdir "$$folder/chapters" && cp $(CHAPTERS) "$$folder/chapters" && cd "$$folder/chapters"
 NBVAL := -m pytest -p chapter_report -o addopts= --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=900
 
-.PHONY: help book serve test notebooks unit threads oldest newest colab coverage mutants check bench execute exercises course dist lock repo clean
+.PHONY: help book pdf serve test notebooks unit threads oldest newest colab coverage mutants check bench execute exercises course dist lock repo clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -32,6 +32,17 @@ book: .venv/book/installed ## build the pages (about a minute the first time) an
 	@.venv/book/bin/python -c 'from jupyter_book.cli.main import main; main()' build . --all -n -W --keep-going
 	@echo; echo "The book is built: open _build/html/index.html, or run make serve."
 
+# The single page needs no server. Whoever is root has to tell Chromium that it may run.
+CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))
+pdf: .venv/book/installed ## print the whole book into _build/pdf (needs Chromium), where the next make book finds and links it
+	@test -n "$(CHROMIUM)" || { echo "Printing needs Chromium. Say where it is: make pdf CHROMIUM=/path/to/it" >&2; exit 1; }
+	@.venv/book/bin/python -c 'from jupyter_book.cli.main import main; main()' build . --all -n -W --keep-going --builder singlehtml
+	@mkdir -p _build/pdf
+	"$(CHROMIUM)" --headless --disable-gpu $(if $(filter 0,$(shell id -u)),--no-sandbox) --no-pdf-header-footer \
+	--generate-pdf-document-outline --virtual-time-budget=60000 --timeout=600000 \
+	--print-to-pdf=_build/pdf/the-transformer-piece-by-piece.pdf "file://$(CURDIR)/_build/singlehtml/index.html"
+	@echo; echo "The book is printed: open _build/pdf/the-transformer-piece-by-piece.pdf."
+
 serve: ## serve the built pages on http://localhost:8000 (PORT=...)
 	@test -f _build/html/index.html || { echo "There are no pages yet: run make book first." >&2; exit 1; }
 	@echo "The book is on http://localhost:$(PORT) (stop with Ctrl-C)."
@@ -43,11 +54,11 @@ unit: .venv/test/installed
 	$(TEST) -m pytest -n 2 --dist worksteal
 
 # Strict: with the package as it is installed, and nothing else, each cell prints what the chapter shows.
-notebooks: SETTINGS = BOOK_THREADS=1
+notebooks: SETTINGS = BOOK_THREADS=1 BOOK_PAGE=1
 notebooks: AT_ONCE = -n 2 --dist loadscope
 # A thread that waits for the other spins for a moment and then sleeps: spinning on brings a busy machine to a
 # standstill, and sleeping at once makes every small step wait for the scheduler.
-threads: SETTINGS = BOOK_THREADS=2 GOMP_SPINCOUNT=20000
+threads: SETTINGS = BOOK_THREADS=2 BOOK_PAGE=1 GOMP_SPINCOUNT=20000
 threads: ## every chapter run again with two threads, and compared (weekly, and before a release)
 notebooks threads: .venv/test/installed
 	$(elsewhere) && "$$clone/$(TEST)" $(PIP) --no-deps --no-build-isolation --target "$$folder/lib" "$$clone" \

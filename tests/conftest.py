@@ -8,12 +8,17 @@ from jaxtyping import install_import_hook
 
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS / "mistakes")]  # helpers and contracts are for all
-MAY_BE_SKIPPED = {"gpu", "browser"}  # a marker, or a fixture: for want of a machine, or of Chromium
-NO_BROWSER = "there is no browser"
-HOW_TO_LOOK = (
-    "Not looked at, for want of a browser: the pages, and chapters in JupyterLab ({tests} tests); get Chromium by "
-    "`apt-get install chromium` or `.venv/test/bin/python -m playwright install chromium`, and run this again."
-)
+MAY_BE_SKIPPED = {"gpu", "browser", "node"}  # a marker, or a fixture: for want of a machine, of Chromium, or of node
+WITHOUT = {  # how a reason to skip begins, and what is said of it at the end
+    "there is no browser": (
+        "Not looked at, for want of a browser: the pages, and chapters in JupyterLab ({tests} tests); get Chromium by "
+        "`apt-get install chromium` or `.venv/test/bin/python -m playwright install chromium`, and run this again."
+    ),
+    "there is no node": (
+        "Not compared, for want of Node: what the pages compute, with PyTorch ({tests} tests); get it by "
+        "`apt-get install nodejs`, and run this again."
+    ),
+}
 
 # Shapes are checked wherever a test calls the library, as its annotations name them.
 install_import_hook("transformer_lib", "shape_checks.check")
@@ -53,11 +58,11 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print what nobody looked at for want of a browser."""
-    blind = [report for report in terminalreporter.stats.get("skipped", []) if NO_BROWSER in str(report.longrepr)]
-    if blind:
-        terminalreporter.write_line("")
-        terminalreporter.write_line(HOW_TO_LOOK.format(tests=len(blind)), yellow=True)
+    """Print what nobody looked at for want of a browser, and what nobody compared for want of Node."""
+    for reason, text in WITHOUT.items():
+        if tests := sum(reason in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+            terminalreporter.write_line("")
+            terminalreporter.write_line(text.format(tests=tests), yellow=True)
 
 
 @pytest.fixture

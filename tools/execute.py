@@ -66,7 +66,8 @@ def run(notebook, path: Path) -> None:
             notebook, timeout=None, kernel_name="python3", record_timing=False, coalesce_streams=True,
             resources={"metadata": {"path": str(path.resolve().parent)}}, on_cell_executed=lambda **_: bar.update(),
         )  # fmt: skip
-        client.execute(env={**os.environ, "BOOK_THREADS": "1", "IPYTHONDIR": profile}, stderr=subprocess.DEVNULL)
+        settings = {"BOOK_THREADS": "1", "BOOK_PAGE": "1", "IPYTHONDIR": profile}
+        client.execute(env={**os.environ, **settings}, stderr=subprocess.DEVNULL)
 
 
 def fold(cell) -> None:

@@ -58,7 +58,7 @@ def _data(cells: list[str], code: set[Path], library: Path) -> set[Path]:
     asked = {word for cell in cells for word in _asked(cell, library.name)}
     found = set()
     for path in library.rglob("*"):
-        if not path.is_file() or path.suffix in {".py", ".pyc", ".md", ".png"} or "NOTICE" in path.name:
+        if not path.is_file() or path.suffix in {".py", ".pyc", ".md", ".png", ".js", ".css"} or "NOTICE" in path.name:
             continue
         folder, reader = path.parent, path.parent.with_suffix(".py")
         if (folder / "__init__.py").exists():

@@ -1,4 +1,4 @@
-"""What `_config.yml` cannot say: addresses that follow a fork, and what the theme brings along and no page uses."""
+"""What `_config.yml` cannot say: addresses that follow a fork, links to map and glossary, pictures that wait."""
 
 import os
 import re
@@ -72,33 +72,10 @@ def terms_lead_to_the_glossary(app: Sphinx, doctree: nodes.document, docname: st
             bold.replace_self(make_refnode(app.builder, docname, "chapters/glossary", anchor, bold.deepcopy()))
 
 
-def single_page_at_the_root(app: Sphinx, exception: Exception | None) -> None:
-    """Move the page of singlehtml: Sphinx writes it where the first document lies, but links as if from the root."""
-    page = Path(app.outdir) / f"{app.config.root_doc}.html"
-    if exception is None and app.builder.name == "singlehtml":
-        text = page.read_text(encoding="utf-8").replace(f'href="{app.config.root_doc}.html#', 'href="#')
-        page.replace(Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
-
-
 def quizzes_answer(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
     """The script of the quizzes, on their pages alone."""
     if pagename.startswith("chapters/quiz_"):
         app.add_js_file("quiz.js", loading_method="defer")
-
-
-def only_used_icons(app: Sphinx, exception: Exception | None) -> None:
-    """Cut the icons that no page shows out of the theme's icon script: 1.4 of its 1.5 megabytes."""
-    script = Path(app.outdir) / "_static" / "scripts" / "fontawesome.js"
-    if exception is not None or not script.exists():
-        return
-    users = [p for kind in ("html", "js") for p in Path(app.outdir).rglob(f"*.{kind}") if p != script]
-    used = {name for p in users for name in re.findall(r"\bfa-([a-z0-9-]+)", p.read_text(encoding="utf-8"))}
-
-    def keep(match: re.Match) -> str:
-        return match[0] if used & {match[1], *re.findall(r'"([\w-]+)"', match[2])} else ""
-
-    icon = r'"?([\w-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
-    script.write_text(re.sub(icon, keep, script.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict:
@@ -108,6 +85,4 @@ def setup(app: Sphinx) -> dict:
     app.connect("doctree-resolved", links_of_the_map)
     app.connect("doctree-resolved", terms_lead_to_the_glossary)
     app.connect("html-page-context", quizzes_answer)
-    app.connect("build-finished", single_page_at_the_root)
-    app.connect("build-finished", only_used_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

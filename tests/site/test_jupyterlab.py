@@ -101,3 +101,29 @@ def test_run_all(browser, lab, chapter):
     assert "".join(seen["stderr"]).strip() == ""  # the bars are gone
     assert len(bars) > 5 or chapter != "10_training", "nobody saw how far the training is"
     context.close()
+
+
+def test_a_live_figure_comes_to_life_below_its_picture(browser, lab):
+    folder, url, token = lab
+    code = "from transformer_lib.notebook import live\n\nlive.show('beam')"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, folder / "live.ipynb")
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(QUARTER)
+    page = context.new_page()
+    page.goto(f"{url}lab/tree/live.ipynb?token={token}&reset")
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+    page.wait_for_function(f"({LOOK})().cells === 1")
+    page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+    page.click("[data-command='runmenu:run-all']")
+    page.wait_for_selector(".jp-OutputArea-output img")
+    inside = page.frame_locator("iframe[srcdoc]")
+    inside.locator("live-figure[data-state=ready]").wait_for()
+    before = inside.locator(".live-line").inner_text()
+    inside.locator("input").first.press("ArrowRight")
+    assert before.startswith("A beam of 1 answers: zwanzig ein,")
+    assert inside.locator(".live-line").inner_text().startswith("A beam of 2 answers: ein und zwanzig,")
+    fits = "frame => Math.abs(frame.clientHeight - frame.contentDocument.documentElement.offsetHeight) < 20"
+    assert page.locator("iframe[srcdoc]").evaluate(fits), "the frame is as high as what it holds"
+    context.close()
