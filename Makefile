@@ -41,6 +41,7 @@ pdf: .venv/book/installed ## print the whole book into _build/pdf (needs Chromiu
 	"$(CHROMIUM)" --headless --disable-gpu $(if $(filter 0,$(shell id -u)),--no-sandbox) --no-pdf-header-footer \
 	--generate-pdf-document-outline --virtual-time-budget=60000 --timeout=600000 \
 	--print-to-pdf=_build/pdf/the-transformer-piece-by-piece.pdf "file://$(CURDIR)/_build/singlehtml/index.html"
+	@command -v qpdf >/dev/null && qpdf --object-streams=generate --replace-input _build/pdf/the-transformer-piece-by-piece.pdf || true
 	@echo; echo "The book is printed: open _build/pdf/the-transformer-piece-by-piece.pdf."
 
 serve: ## serve the built pages on http://localhost:8000 (PORT=...)
@@ -115,7 +116,7 @@ execute: .venv/test/installed ## run the chapters whose stored outputs are stale
 exercises: .venv/test/installed ## write exercises and quizzes into the chapters, from transformer_lib/exercises
 	$(TEST) tools/exercises.py
 
-course: ## make a course of the exercises, for nbgrader, in build/course (TRY=--try: and grade two made-up submissions)
+course: ## make a course of the exercises, for nbgrader, in build/course (TRY=--try: try it out in build/course-trial)
 	@$(find_python); test -d .venv/course || "$$python" -m venv .venv/course
 	.venv/course/bin/python $(PIP) nbgrader nbformat .
 	PATH="$(CURDIR)/.venv/course/bin:$$PATH" .venv/course/bin/python tools/course.py build/course $(TRY)

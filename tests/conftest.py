@@ -8,11 +8,20 @@ from jaxtyping import install_import_hook
 
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS / "mistakes")]  # helpers and contracts are for all
-MAY_BE_SKIPPED = {"gpu", "browser", "node"}  # a marker, or a fixture: for want of a machine, of Chromium, or of node
+# A marker, or a fixture: for want of a machine, of Chromium or another browser, or of node.
+MAY_BE_SKIPPED = {"gpu", "browser", "firefox", "webkit", "node"}
 WITHOUT = {  # how a reason to skip begins, and what is said of it at the end
     "there is no browser": (
         "Not looked at, for want of a browser: the pages, and chapters in JupyterLab ({tests} tests); get Chromium by "
         "`apt-get install chromium` or `.venv/test/bin/python -m playwright install chromium`, and run this again."
+    ),
+    "there is no Firefox": (
+        "Not looked at in Firefox: two pages ({tests} tests); get it by `apt-get install firefox-esr`, "
+        "and run this again."
+    ),
+    "there is no WebKitGTK": (
+        "Not looked at in WebKit, the engine of Safari: two pages ({tests} tests); get it by "
+        "`apt-get install webkit2gtk-driver xvfb`, and run this again."
     ),
     "there is no node": (
         "Not compared, for want of Node: what the pages compute, with PyTorch ({tests} tests); get it by "
@@ -58,7 +67,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print what nobody looked at for want of a browser, and what nobody compared for want of Node."""
+    """Print what nobody looked at for want of a browser or two, and what nobody compared for want of Node."""
     for reason, text in WITHOUT.items():
         if tests := sum(reason in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
             terminalreporter.write_line("")

@@ -165,6 +165,7 @@ class Numbers:
 
     hint, one_word, vocab_sizes = "Write anything", False, (33, 35)
     files = {"ids.txt": "what the ids mean: zwölf\n"}  # noqa: RUF012
+    Model = Transformer
 
     def __init__(self, folder=None):
         self.folder = folder

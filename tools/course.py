@@ -1,9 +1,10 @@
 """Make a course of the exercises, for nbgrader: one notebook a chapter, whose cells grade themselves.
 
-    python tools/course.py FOLDER                 the notebooks of the teacher, and what the students get of them
-    python tools/course.py FOLDER --try           and two made-up submissions, graded
+    python tools/course.py FOLDER            the notebooks of the teacher, and what the students get of them
+    python tools/course.py FOLDER --try      the same in FOLDER-trial, made anew, and two made-up submissions, graded
 
-FOLDER then is a course as nbgrader wants it: `source/CHAPTER/CHAPTER.ipynb` with solutions, `release/` without.
+FOLDER then is a course as nbgrader wants it: `source/CHAPTER/CHAPTER.ipynb` with solutions, `release/` without. Another
+call replaces these, and leaves all else as it is: what was handed in, the grades, and what the teacher has added.
 """
 
 import argparse
@@ -92,22 +93,40 @@ def try_out(folder: Path) -> None:
     print((folder / "grades.csv").read_text(encoding="utf-8"))
 
 
-def main() -> None:
-    """Make the course anew."""
-    parser = argparse.ArgumentParser(description="Make a course of the exercises, for nbgrader.")
-    parser.add_argument("folder", type=Path, help="where to write; what an earlier call wrote there is replaced")
-    parser.add_argument("--try", dest="trial", action="store_true", help="grade two made-up submissions")
-    options = parser.parse_args()
-    for name in ("source", "release", "submitted", "autograded", "gradebook.db", "grades.csv"):
-        path = options.folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / "nbgrader_config.py").write_text(SETTINGS, encoding="utf-8")
+def make(folder: Path) -> None:
+    """Write the notebooks of all chapters, in place of those of an earlier call; say what else is kept as it is."""
+    ours = {folder / kind / chapter for kind in ("source", "release") for chapter in CHAPTERS}
+    settings = folder / "nbgrader_config.py"
+    others = {path for path in folder.glob("*") if path.name not in ("source", "release")}
+    others |= {path for path in folder.glob("*/*") if path.parent.name in ("source", "release")} - ours
+    if not settings.exists() or settings.read_text(encoding="utf-8") == SETTINGS:
+        others.discard(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.write_text(SETTINGS, encoding="utf-8")
     for chapter in CHAPTERS:
-        write(options.folder / "source" / chapter / f"{chapter}.ipynb", notebook(chapter, {}))
-        nbgrader(options.folder, "generate_assignment", chapter, "--create")
+        for kind in ("source", "release"):
+            shutil.rmtree(folder / kind / chapter, ignore_errors=True)
+        write(folder / "source" / chapter / f"{chapter}.ipynb", notebook(chapter, {}))
+        nbgrader(folder, "generate_assignment", chapter, "--create")
+    kept = ", ".join(sorted(path.relative_to(folder).as_posix() for path in others))
+    print(
+        f"{folder}: the {len(CHAPTERS)} chapters in source/ and release/ are new" + (f"; kept: {kept}" if kept else "")
+    )
+
+
+def main() -> None:
+    """Make the course, or try it out in a folder of its own."""
+    parser = argparse.ArgumentParser(description="Make a course of the exercises, for nbgrader.")
+    parser.add_argument("folder", type=Path, help="where to write; of what is there, only the chapters are replaced")
+    parser.add_argument("--try", dest="trial", action="store_true", help="grade two made-up submissions, elsewhere")
+    options = parser.parse_args()
     if options.trial:
-        try_out(options.folder)
+        trial = options.folder.with_name(f"{options.folder.name}-trial")
+        shutil.rmtree(trial, ignore_errors=True)
+        make(trial)
+        try_out(trial)
+    else:
+        make(options.folder)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 An exercise is three cells, tagged with its name: statement, stub with its check, hints and solution. A new one is
 placed by a cell of text that says `exercise: masks.causal` and nothing else. The cost card tells the minutes of all.
+What a stub prints is known, and nothing else in a chapter depends on it, so that no chapter has to run again.
 """
 
 import argparse
@@ -13,8 +14,8 @@ import sys
 from pathlib import Path
 
 import nbformat
-from execute import name_of, write
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from execute import fold, is_current, name_of, normalise, write
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 from transformer_lib.exercises.exercise import CHAPTERS, Exercise, exercises, folded
 from transformer_lib.exercises.quiz import PARTS, page
@@ -23,21 +24,25 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = "exercise: "
 
 
-def cells(exercise: Exercise, first: bool) -> list:
-    """The three cells of an exercise; that of the first one in a chapter imports what all use."""
+def cells(exercise: Exercise) -> list:
+    """The three cells of an exercise; the stub runs alone, after the setup cell."""
     statement = f"### Exercise: {exercise.title}\n\n{exercise.announced}"
-    imports = "from transformer_lib.exercises import check\n\n" if first else ""
     gap = "\n\n\n" if "def " in exercise.stub else "\n"
+    imports = "from transformer_lib.exercises import check\n\n"
     stub = f'{imports}{exercise.stub}{gap}check("{exercise.name}", {exercise.asked})'
     hints = [folded("Hint" if i == 1 else f"Hint {i}", hint) for i, hint in enumerate(exercise.hints, start=1)]
     solution = f"```python\n{exercise.solution}\n```" + (f"\n\n{exercise.why}" if exercise.why else "")
+    printed = new_output("stream", name="stdout", text=f"{exercise.name}: not attempted yet.\n")
     made = [
-        new_markdown_cell(statement), new_code_cell(stub),
+        new_markdown_cell(statement), new_code_cell(stub, outputs=[printed]),
         new_markdown_cell("\n\n".join([*hints, folded("Solution", solution)])),
     ]  # fmt: skip
     for cell in made:
         cell.metadata["tags"] = ["exercise", exercise.name]
         cell.id = name_of(cell)
+    if exercise.closed:
+        made[1].metadata["tags"].append("hide-input")
+        fold(made[1])
     return made
 
 
@@ -65,12 +70,8 @@ def update(notebook, chapter: str) -> None:
         if name is None:
             new.append(cell)
         elif name in order:
-            made = cells(known[name], first=len(order) == len(known))
+            new += cells(known[name])
             order.remove(name)
-            old = [c for c in notebook.cells if placed(c) == name and c.cell_type == "code"]
-            if old and old[0].source == made[1].source:
-                made[1] = old[0]  # with its output
-            new += made
     notebook.cells = new
     card = next(cell for cell in new if "> **Before you start.**" in cell.source)
     minutes = sum(exercise.minutes for exercise in known.values())
@@ -92,13 +93,15 @@ def main() -> int:
     for chapter, name in CHAPTERS.items():
         path = ROOT / "chapters" / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
-        before = told(notebook)
+        before, current = told(notebook), is_current(notebook)
         update(notebook, chapter)
         if told(notebook) == before:
             continue
         stale += 1
         print(f"{path.name}: {'out of step, run make exercises' if options.check else 'written'}")
         if not options.check:
+            if current:  # and still is: only exercises have changed
+                normalise(notebook)
             write(notebook, path)
     for part in PARTS:
         path, text = ROOT / "chapters" / f"quiz_{part}.md", page(part)

@@ -1,7 +1,7 @@
 """The finished parts of *The Transformer, Piece by Piece*, in the order of the book.
 
 The model, how it learns and how it speaks are loaded at once. Every other part is a wing of its own, loaded when it is
-used: `data`, `fast`, `distributed`, `recipes`, `interop`, `laws`, `notebook` (see README.md).
+used: `data`, `fast`, `modern`, `distributed`, `recipes`, `interop`, `laws`, `notebook` (see README.md).
 """
 
 # ruff: noqa: I001 (imports stand in the order of the book)

@@ -3,6 +3,7 @@
     python -m transformer_lib ask numbers "three hundred twenty one"
     python -m transformer_lib ask pronounce transformer
     python -m transformer_lib ask sentences "Turn on the light"
+    python -m transformer_lib ask text "Unable to"
     python -m transformer_lib train pronounce
     torchrun --nproc-per-node 2 -m transformer_lib train pronounce --parallel ddp
     python -m transformer_lib progress
@@ -94,7 +95,8 @@ def train(options: argparse.Namespace) -> int:
             print(run.forecast(), flush=True)
         run.train()
         for name, result in run.finish().items():
-            print(f"{name}: " + ", ".join(f"{measure} {value:.2%}" for measure, value in result.items()), flush=True)
+            told = [f"{what} {value:{'.3f' if what.startswith('bits') else '.2%'}}" for what, value in result.items()]
+            print(f"{name}: " + ", ".join(told), flush=True)
     return 0
 
 

@@ -41,9 +41,9 @@ def figures_wait(app: Sphinx) -> None:
 
 
 def links_of_the_map(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Lead the links inside the map to where this builder puts the chapters."""
+    """Lead the links inside the map and the drawing of the paths to where this builder puts the chapters."""
     for raw in doctree.findall(nodes.raw) if app.builder.format == "html" else ():
-        if 'class="map"' in (svg := raw.astext()):
+        if re.search('class="(?:map|paths)"', svg := raw.astext()):
             chapter = lambda m: f'href="{app.builder.get_relative_uri(docname, f"chapters/{m[1]}")}"'  # noqa: E731
             raw.children = [nodes.Text(re.sub(r'href="(\w+)\.html"', chapter, svg))]
 

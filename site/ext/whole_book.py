@@ -14,6 +14,7 @@ def single_page_at_the_root(app: Sphinx, exception: Exception | None) -> None:
     if exception is None and app.builder.name == "singlehtml":
         text = page.read_text(encoding="utf-8").replace(f'href="{app.config.root_doc}.html#', 'href="#')
         text = text.replace(' loading="lazy"', "")  # nothing comes into sight when it is printed
+        text = text.replace("<title>None</title>", f"<title>{app.config.html_title}</title>")
         page.replace(Path(app.outdir) / "index.html").write_text(text, encoding="utf-8")
 
 

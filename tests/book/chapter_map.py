@@ -14,6 +14,10 @@ BUILT = {
     11: "next_log_probs keep_top_k keep_top_p sample_decode gnmt_penalty beam_hypotheses beam_search",
     12: "average_weights",
     14: "Rows packed_attention",
+    18: "LoRA add_lora merge_lora",
+    17: "RMSNorm rms_norm SwiGLU rotate alibi_bias window_mask RollingCache GroupedQueryAttention "
+    "Router MixtureOfExperts load_balance DecoderBlock DecoderModel",
+    16: "LanguageModel MaskedModel sample_text",
 }
 BUILT_IN = {name: chapter for chapter, names in BUILT.items() for name in names.split()}
 
@@ -26,8 +30,16 @@ NEVER_BUILT = {
     "TransformerConfig": "a list of numbers with checks; chapter 9 reads it",
     "Hypotheses": "what beam_hypotheses returns",
     "FastTransformer": "the model of chapter 9 without the padding, by the parts that chapter 14 builds",
-    "record_attention": "a way to look at the model, no part of it",
+    **dict.fromkeys(["record_attention", "record_routing"], "a way to look at the model, no part of it"),
+    "DecoderConfig": "a list of numbers and choices with checks; chapter 17 uses it",
+    "Routing": "what Router returns",
+    "complete": "greedy decoding of chapter 10, for a decoder alone",
 }
 
 # Methods that the library's class has and the chapter's may leave out: files, and a table filled in after the fact.
-LEFT_OUT = {"Transformer": {"save", "load"}, "PositionalEncoding": {"_apply", "_load_from_state_dict"}}
+FILES = {"save", "load"}
+LEFT_OUT = {
+    "Transformer": FILES,
+    "LanguageModel": FILES,
+    "PositionalEncoding": {"_apply", "_load_from_state_dict"},
+}

@@ -1,6 +1,7 @@
 """The benchmarks compare like with like, and run. (How fast anything is, no test says.)"""
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -8,12 +9,25 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import ablation, combination, distributed, memory, runs, systems, translation
+from benchmarks import (
+    ablation,
+    adapters,
+    combination,
+    distributed,
+    families,
+    memory,
+    modern,
+    reading,
+    runs,
+    systems,
+    translation,
+)
 from benchmarks.systems import TINY, Sizes, make_batches, one_batch
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
 from transformer_lib.data.vocabulary import EOS_ID, PAD_ID
 from transformer_lib.loss import batch_loss
+from transformer_lib.modern import DecoderModel
 from transformer_lib.notebook import results
 from transformer_lib.transformer import Transformer
 
@@ -280,3 +294,177 @@ def test_a_training_without_a_part_is_measured_both_ways(monkeypatch):
     measured = results.read("combination")["rows"]
     jobs = [job for seed in range(5) for job in (*combination.main_jobs(seed), *combination.depth_jobs(seed))]
     assert all(any(job.items() <= row.items() for row in measured) for job in jobs)
+
+
+def test_models_of_todays_parts_are_of_one_size():
+    whole = modern.parameters(DecoderModel(modern.OLD))
+    for part, changes in modern.PARTS.items():
+        found = modern.parameters(DecoderModel(modern.same_size(**changes)))
+        assert (found == pytest.approx(whole, rel=0.02)) == (part != "4 whole experts, top 1"), part
+        stored = [row for row in results.read("modern")["parts"]["rows"] if row["part"] == part]
+        assert [row["parameters"] for row in stored] == [found] * 3
+
+
+def test_todays_parts_are_measured_as_they_are_stored(monkeypatch, tmp_path, without_shape_checks):
+    """Only answers are asked for, all of them; a short run writes what was written by the long ones."""
+    ids = torch.tensor([[5, 6, 1, 40, 41, 2, 7, 1, 42, 2], [5, 1, 40, 2, 0, 0, 0, 0, 0, 0]])
+    assert modern.answers_only(ids).tolist() == [[0, 0, 40, 41, 2, 0, 0, 42, 2], [0, 40, 2, 0, 0, 0, 0, 0, 0]]
+    words = ("".join(letters) for letters in itertools.product("abcde", repeat=5))
+    few = modern.pronunciation.parse("\n".join(f"{word} B AA CH D" for word in words))
+    monkeypatch.setattr(modern.pronunciation, "read_dictionary", lambda: few)
+    for name, value in {"STEPS": 10, "TOKENS": 96, "WORDS": 8, "WINDOWS": 2}.items():
+        monkeypatch.setattr(modern, name, value)
+    monkeypatch.setattr(modern, "PARTS", {part: modern.PARTS[part] for part in ("2017", "4 experts, top 2")})
+    monkeypatch.setattr(modern, "LENGTHS", ("alibi",))
+    modern.data.cache_clear()
+    out = tmp_path / "modern.json"
+    monkeypatch.setattr(sys, "argv", ["modern", "--seeds", "1", "--out", str(out)])
+    modern.main()
+    modern.data.cache_clear()
+    written, stored = json.loads(out.read_text()), results.read("modern")
+    for kind, key in (("parts", "part"), ("lengths", "positions")):
+        rows = stored[kind]["rows"]
+        for row in written[kind]["rows"]:
+            same = [other for other in rows if other[key] == row[key]]
+            assert [other["seed"] for other in same] == [0, 1, 2] and all(row.keys() == other.keys() for other in same)
+            assert all(row["parameters"] == other["parameters"] for other in same)
+
+
+def test_links_are_right_and_their_error_rate_is_och_and_neys():
+    """One sure link for each German word but `und`; equal words keep their order."""
+    pair = numbers.number_pair(323_321)
+    said = [sorted(pair.english[i] for i in places) for places in reading.links(pair.english, pair.german)]
+    assert said[:6] == [["three"], ["hundred"], ["three"], ["three", "twenty"], ["twenty"], ["thousand"]]
+    places = reading.links(pair.english, pair.german)
+    assert places[0] == {0} and places[2] == {3} and places[6] == {5} and places[9] == {7, 8}
+    two = reading.links("twenty one".split(), "ein und zwanzig".split())
+    assert two == [{1}, {0, 1}, {0}]
+    assert reading.error_rate([[1, 0, 0], [1, 1, 0]], [two, two]) == 0
+    assert reading.error_rate([[1, 0, 1]], [two]) == 1 - (1 + 2) / (3 + 2)
+    assert reading.error_rate([[0, 0, 1]], [two]) == 1 - (0 + 1) / (3 + 2)
+    assert reading.error_rate([[0, 2, 1]], [two]) == 1
+
+
+def test_a_hook_of_the_readings_changes_one_run():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    x = torch.randn(2, 3)
+    before = model(x)
+    with reading.hooked(model[1], torch.zeros_like, before=True):
+        assert torch.equal(model(x), model[1].bias.expand(2, 2))
+    with reading.hooked(model[0], torch.zeros_like):
+        assert torch.equal(model(x), model[1].bias.expand(2, 2))
+    with pytest.raises(KeyError), reading.hooked(model[0], torch.zeros_like):
+        raise KeyError
+    assert torch.equal(model(x), before)
+
+
+def test_models_are_read_as_it_is_stored(monkeypatch, tmp_path, without_shape_checks):
+    """A short run writes what was written by the long ones; the packaged model is read the same."""
+    out = tmp_path / "reading.json"
+    monkeypatch.setattr(reading.TASKS["numbers"], "train_pairs", lambda self: numbers.encode_pairs(self.split[1]))
+    monkeypatch.setattr(sys, "argv", ["reading", "--seeds=2", "--steps=2", "--size=12", "--words=2", f"--out={out}"])
+    reading.main()
+    written, stored = json.loads(out.read_text()), results.read("reading")
+    assert [row["seed"] for row in stored["numbers"]["rows"]] == [0, 1, 2, 3, 4]
+    assert stored["numbers"]["size"] == reading.SIZE and len(stored["pronounce"]["rows"]) == 1
+
+    def names(value):
+        return {key: names(part) for key, part in value.items()} if isinstance(value, dict) else type(value)
+
+    for row, other in zip(written["numbers"]["rows"], stored["numbers"]["rows"], strict=False):
+        assert names(row) == names(other)
+    assert written["pronounce"]["rows"][0].keys() == stored["pronounce"]["rows"][0].keys()
+    whole = reading.Reading(reading.load("numbers"), reading.SIZE)
+    first = stored["numbers"]["rows"][0]
+    assert whole.whole() == first["whole"]
+    torch.testing.assert_close(whole.alignment(), first["alignment"], atol=0.01, rtol=0)
+    torch.testing.assert_close(whole.lens(whole.model.output), first["lens"]["trained"], atol=0.01, rtol=0)
+    torch.testing.assert_close(whole.maps_changed(), first["maps"], atol=0.03, rtol=0)
+
+
+def test_adapters_learn_years_of_which_none_is_tested_twice(tmp_path, monkeypatch):
+    pairs = adapters.data()
+    assert [len(pairs[name]) for name in ("train", "choose", "test", "known", "old")] == [200, 100, 519, 10_000, 1_000]
+    years = [tuple(source) for name in ("train", "choose", "test") for source, _ in pairs[name]]
+    assert len({*years}) == 819 and not {*years} & {tuple(source) for source, _ in pairs["known"] + pairs["old"]}
+    english, german = numbers.english_vocabulary(), numbers.german_vocabulary()
+    source, target = adapters.year_pair(1984)
+    assert english.decode(source) == ["nineteen", "eighty", "four"]
+    assert "".join(german.decode(target[1:-1])) == "neunzehnhundertvierundachtzig"
+    counts = {}
+    for way in adapters.RATES:
+        counts[way] = sum(p.numel() for p in adapters.prepare(way).parameters() if p.requires_grad)
+        rows = [row for row in results.read("adapters")["rows"] if row["way"] == way]
+        assert {row["trained"] for row in rows} == {counts[way]}
+        assert {row["rate"] for row in rows if row["seed"] == 0} == {*adapters.RATES[way]}
+        assert {(row["rate"], row["seed"]) for row in rows if row["seed"]} == {
+            (adapters.chosen(rows, way), seed) for seed in (1, 2)
+        }
+    maps = 2 * (2 + 2 + 2)  # queries and values, in all attentions
+    assert [counts[f"rank {rank}"] for rank in (1, 4, 16)] == [maps * 2 * 64 * rank for rank in (1, 4, 16)]
+    few = {"train": pairs["train"], "known": pairs["known"], **{n: pairs[n][:5] for n in ("choose", "test", "old")}}
+    for name, value in {"STEPS": 2, "WARMUP": 1, "data": lambda: few}.items():
+        monkeypatch.setattr(adapters, name, value)
+    monkeypatch.setattr(adapters, "RATES", {way: (1e-3,) for way in ("all weights, old numbers too", "rank 1")})
+    out = tmp_path / "adapters.json"
+    for _ in range(2):  # the second time there is nothing left to do
+        monkeypatch.setattr(sys, "argv", ["adapters", "--seeds", "2", "--out", str(out)])
+        adapters.main()
+    assert len(json.loads(out.read_text())["rows"]) == 4
+
+
+def test_families_are_of_one_size_and_asked_the_same():
+    counts = {family: families.parameters(families.new_model(family)) for family in families.FAMILIES}
+    assert max(counts.values()) <= 1.02 * min(counts.values()), counts
+    pairs = families.data(200)[0][:3]
+    asked = sum(len(target) - 1 for _, target in pairs)
+    for family in families.FAMILIES:
+        torch.manual_seed(0)
+        model = families.new_model(family).eval()
+        total, number = families.loss_of(family, model, pairs)
+        assert number == asked, family
+        assert abs(total.item() / number.item() - 4.2) < 0.5  # ln(66) is 4.19
+    torch.manual_seed(0)
+    model = families.new_model("decoder-only").eval()
+    by_hand = 0.0
+    for source, target in pairs:
+        stream = torch.tensor([[*source, *target]])
+        log_probs = model(stream).log_softmax(-1)[0]
+        places = range(len(source), stream.size(1) - 1)
+        by_hand -= sum(log_probs[i, stream[0, i + 1]].item() for i in places)
+    assert families.loss_of("decoder-only", model, pairs)[0].item() == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_families_are_measured_as_they_are_stored(monkeypatch, tmp_path, without_shape_checks):
+    few = families.data(200)
+    monkeypatch.setattr(families, "data", lambda: (few[0], few[1][:9]))
+    for name, value in {"STEPS": 2, "TOKENS": 64, "LOOKED_AT": (1, 2)}.items():
+        monkeypatch.setattr(families, name, value)
+    out = tmp_path / "families.json"
+    monkeypatch.setattr(sys, "argv", ["families", "--seeds", "1", "--out", str(out)])
+    families.main()
+    written, stored = json.loads(out.read_text())["rows"], results.read("families")
+    assert [row["family"] for row in written] == list(families.FAMILIES)
+    assert (stored["steps"], stored["looked_at"], stored["rate"]) == (400, [200, 300, 400], 3e-3)
+    for row in written:
+        same = [other for other in stored["rows"] if other["family"] == row["family"]]
+        assert all(row.keys() == other.keys() and row["parameters"] == other["parameters"] for other in same)
+        assert len(row["right"]) == 2 and all(len(other["right"]) == 3 for other in same)
+    for family in families.FAMILIES:
+        assert sorted(row["seed"] for row in stored["rows"] if row["family"] == family) == [0, 1, 2]
+
+
+def test_an_encoder_fills_all_places_and_an_answer_ends_at_its_end():
+    pairs = families.data(200)[1][:4]
+
+    def says(ids):
+        logits = torch.zeros(4, 40, families.VOCAB)
+        logits[:, torch.arange(40), 5] = 1.0
+        logits[1, 1, EOS_ID] = 9.0
+        return logits
+
+    said = families.answers("encoder-only", says, pairs)
+    assert said[1] == [5, EOS_ID] and said[0] == [5] * families.slots()
+    filled = families.filled_in(pairs)
+    assert (filled[:, : families.slots()] == families.MASK_ID).all()
+    assert filled[0, families.slots() :][: len(pairs[0][0])].tolist() == pairs[0][0]

@@ -1,14 +1,16 @@
 """What is said to answers of every kind, and what is kept of it."""
 
+import json
 import runpy
 
 import pytest
 import torch
 
-from transformer_lib import __main__
+from transformer_lib import __main__, causal_mask
 from transformer_lib import exercises as door
 from transformer_lib.exercises import judge as judging
 from transformer_lib.exercises import record
+from transformer_lib.exercises.compare import shown
 from transformer_lib.exercises.exercise import CHAPTERS, Exercise, Law, Wrong, find
 from transformer_lib.exercises.judge import judge
 
@@ -85,6 +87,21 @@ def test_an_error_is_told_with_its_line():
     assert say(lambda x: x @ 1) == "not yet: it raises.", "a known mistake may be one that raises"
 
 
+def test_of_an_error_the_readers_line_is_told_and_no_other():
+    def ours(x):
+        return causal_mask(2, 1)  # raises in a file of the library
+
+    def pythons(x):
+        return json.loads("[")  # raises in a file of Python's
+
+    assert say(ours).startswith("not yet: it raises ValueError at `return causal_mask(2, 1)  #")
+    assert say(pythons).startswith("not yet: it raises JSONDecodeError at `return json.loads(")
+    # What asks an answer is ours.
+    assert judge(find("training.loss"), lambda *inputs: 3).says.startswith(
+        "not yet: it raises TypeError: cannot unpack"
+    )
+
+
 def test_a_loop_that_does_not_end_is_given_up(monkeypatch):
     monkeypatch.setattr(judging, "SECONDS", 0.2)
     ended = []
@@ -130,6 +147,16 @@ def test_values(solution, answer, says):
     assert say(answer, exercise) == says
 
 
+def test_an_answer_in_half_precision_is_compared_as_exactly_as_it_can_be():
+    third = made_up("def twice(x):\n    return x / 3")
+    for dtype in (torch.float16, torch.bfloat16):
+        assert say(lambda x, dtype=dtype: x.to(dtype) / 3, third) == "right."
+        assert say(lambda x, dtype=dtype: x.to(dtype) / 2.5, third) != "right."
+    assert say(lambda x: x / 3.01, third) != "right."
+    number = made_up("n = 1 / 3", stub="n = None", inputs=None)
+    assert say(torch.tensor(1 / 3).half(), number) == "right."
+
+
 def test_further_values_are_allowed_where_it_is_said():
     exercise = made_up("def twice(x):\n    return 2 * x", more=True)
     assert say(lambda x: (x + x, "more"), exercise) == "right."
@@ -157,6 +184,24 @@ def test_what_is_told_of_inputs():
     assert "for x = a tensor of shape (2, 3), module = a ReLU, long = [0, 1, 2," in say(
         lambda *parts: parts[0] + 1, exercise
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch.optim.SGD([torch.ones(2)], lr=0.1), "an SGD"),
+        (object(), "an object"),
+        (print, "a builtin_function_or_method"),
+        (None, "None"),
+        ({"a": [1]}, "{'a': [1]}"),
+        ("a", "'a'"),
+        ([1 / 3, (True, "b")], "[0.3333, (True, 'b')]"),
+        ((torch.ones(2, 3), torch.ones(2)), "(a tensor of shape (2, 3), [1.0, 1.0])"),
+        ([(torch.ones(2, 3), torch.ones(2, 3))] * 5, "[(a tensor of shape (2, 3), a tensor of shape (2, 3)), (a..."),
+    ],
+)
+def test_a_value_is_told_in_a_few_words(value, words):
+    assert shown(value) == words
 
 
 def test_random_numbers_of_the_notebook_stay_as_they_are():

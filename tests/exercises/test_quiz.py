@@ -54,7 +54,13 @@ def test_in_a_notebook_it_is_one_call(part, capsys, monkeypatch):
     assert told.count("Not yet: ") == 10 and told.endswith("0 of 10\n")
 
 
-@pytest.mark.parametrize(("part", "answers"), [("none", ""), ("build", "abc"), ("build", "zzzzzzzzzz")])
-def test_what_is_no_answer_is_refused(part, answers):
+@pytest.mark.parametrize(
+    ("part", "answers"),
+    [
+        ("none", ""), (["build"], ""), (None, ""),
+        ("build", "abc"), ("build", "zzzzzzzzzz"), ("build", [*"abcababcab"]), ("build", None), ("build", 7),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_refused(part, answers, without_shape_checks):
     with pytest.raises(ValueError, match="must be"):
         quiz(part, answers)

@@ -16,7 +16,7 @@ def test_it_is_torchs_or_the_papers(part: str) -> None:
 def test_a_width_that_the_formula_would_broadcast_is_refused() -> None:
     x, wide = torch.randn(2, 5, 8), torch.ones(300)
     message = r"x of shape \(2, 5, 8\) needs weight and bias of shape \(d_model,\), got"
-    for weight, bias in ((1, 1), (8, 1), (9, 8)):
+    for weight, bias in ((1, 1), (8, 1), (9, 8), (8, 9)):
         with pytest.raises(ValueError, match=message):
             layer_norm(x, torch.ones(weight), torch.ones(bias))
     assert LayerNorm(300)(wide).shape == layer_norm(wide, wide, wide).shape == (300,)

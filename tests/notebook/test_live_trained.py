@@ -1,6 +1,7 @@
 """A trained model in a notebook: its picture is true, and a frame or a page gets what it needs."""
 
 import copy
+import re
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from IPython.utils.capture import capture_output
 from matplotlib import pyplot as plt
 
 from transformer_lib import greedy_decode, record_attention
-from transformer_lib.data import numbers
+from transformer_lib.data import numbers, pronunciation
+from transformer_lib.notebook.live.export import as_page
 from transformer_lib.notebook.live.trained import at_rest, show_model, written
 from transformer_lib.recipes.tasks import load
 
@@ -68,11 +70,20 @@ def test_a_notebook_gets_a_frame_with_the_weights_and_a_page_the_bare_element(mo
             (bundle,) = shown
             element = bundle["application/vnd.live-figure"]
             assert '"switches": ["positions"]' in element and ACROSS in element and len(element) < 500
+            assert seen.stdout == "", "the page loads the weights when somebody asks for them"
         else:
             frame = shown[1]["text/html"]
             assert all(part in frame for part in ("const Engine", "Live.define(&quot;model&quot;", "encoder.layers.0"))
             assert len(frame) < 1e6
+            (told,) = re.findall(r"holds the weights of the model: the notebook grows by (\d\.\d) MB\.\n", seen.stdout)
+            assert float(told) <= len(frame) / 1e6 < float(told) + 0.2 and f"{told} MB" in show_model.__doc__
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items()), "left as it was"
+
+
+def test_the_size_in_the_docstring_is_that_of_the_model_that_chapter_12_shows():
+    tokens = pronunciation.letter_vocabulary().tokens, pronunciation.phoneme_vocabulary().tokens
+    size = len(as_page(load("pronounce"), tokens, "pronounce", levels=39)) / 1e6
+    assert f"by {size:.1f} MB with that of `pronounce` at 39 levels" in " ".join(show_model.__doc__.split())
 
 
 def test_a_model_of_another_name_is_not_known():

@@ -2,17 +2,19 @@
 
 import functools
 import json
+import math
 
 import pytest
 import torch
-from helpers import tiny_model
+from helpers import redraw, tiny_model
 
 from transformer_lib import beam_search, exact_match, greedy_decode
 from transformer_lib.data import numbers, pronunciation
 from transformer_lib.data import sentences as s
 from transformer_lib.data.pronunciation import Entry
 from transformer_lib.data.subwords import Subwords
-from transformer_lib.recipes import PACKAGED, TASKS, load, read_recipe
+from transformer_lib.modern import LanguageModel
+from transformer_lib.recipes import PACKAGED, TASKS, load, read_recipe, text_task
 from transformer_lib.recipes.tasks import Sentences
 
 model = functools.cache(load)
@@ -61,6 +63,7 @@ def test_answers(name, text, answer):
         ("pronounce", "y" * 9000, "^'y{40}' has 9000 letters"),
         ("sentences", " \n", "'' is 0 pieces; write a text of 1 to 64"),
         ("sentences", "lamp " * 100, "'(lamp )*' is [0-9]+ pieces; write a text of 1 to 64"),
+        ("text", "the " * 95, "'(the )*' is 95 pieces; write at most 94"),
     ],
 )
 def test_what_is_not_accepted(name, text, message):
@@ -130,11 +133,15 @@ def test_translations_stay_in_their_places():
     assert these.translate(alone, lines)[1] == these.subwords.decode(one)
 
 
-@pytest.mark.parametrize(("name", "most"), [("numbers", 700_000), ("pronounce", 10_000_000), ("sentences", 10_000_000)])
-def test_three_folders_of_one_shape(name, most):
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("numbers", 700_000), ("pronounce", 10_000_000), ("sentences", 10_000_000), ("text", 2_500_000)],
+)
+def test_folders_of_one_shape(name, most):
     folder = PACKAGED / name
     shape = {"README.md", "NOTICE", "recipe.toml", "model.safetensors", "log.jsonl", "result.json"}
-    assert {path.name for path in folder.iterdir()} == shape | ({"subwords.json"} if name == "sentences" else set())
+    more = {"subwords.json"} if name in ("sentences", "text") else set()
+    assert {path.name for path in folder.iterdir()} == shape | more
     assert (folder / "model.safetensors").stat().st_size < most
     assert {weight.dtype for weight in model(name).parameters()} == {torch.float32}
     recipe, log = read_recipe(folder / "recipe.toml"), (folder / "log.jsonl").read_text().splitlines()
@@ -205,3 +212,40 @@ def test_a_model_with_other_special_tokens(tmp_path):
     tiny_model(src_vocab_size=33, tgt_vocab_size=35, eos_id=7).save(path)
     with pytest.raises(ValueError, match=r"mine.safetensors holds .* = \(33, 35, 0, 1, 7\); the task numbers needs"):
         load("numbers", path)
+
+
+def test_texts_are_split_and_none_is_met_twice():
+    texts = text_task.read_texts()
+    assert [len(part) for part in texts] == [25859, 162, 1631]
+    together = [s.bare(text) for part in texts for text in part]
+    assert len(set(together)) == len(together)
+
+
+def test_bits_per_character_are_those_of_the_texts(monkeypatch):
+    these = TASKS["text"](PACKAGED / "text")
+    alone = redraw(LanguageModel(read_recipe(PACKAGED / "text" / "recipe.toml").config(1000, 1000))).eval()
+    texts = ["Turn on the light", "Lamp", "The lamp is off."]
+    bits = 0.0
+    for text in texts:
+        ids = torch.tensor([[1, *these.subwords.encode(text), 2]])
+        log_probs = alone(ids).log_softmax(-1)[0].double()
+        bits -= sum(log_probs[i, ids[0, i + 1]].item() for i in range(ids.size(1) - 1)) / math.log(2)
+    found = text_task.bits_per_character(alone, texts, these.subwords)
+    assert math.isclose(found, bits / sum(map(len, texts)), rel_tol=1e-5)
+    monkeypatch.setattr(text_task, "read_texts", lambda: text_task.Texts(texts, texts[:1], texts[1:]))
+    assert these.train_pairs()[1] == ([1], [1, *these.subwords.encode("Lamp"), 2])
+    (dev,), (test,) = these.measure(alone).values(), these.examine(alone).values()
+    assert math.isclose(dev, text_task.bits_per_character(alone, texts[:1], these.subwords))
+    assert not math.isclose(dev, test)
+    assert these.measure(alone).keys() == these.examine(alone).keys() == {"bits_per_character"}
+    monkeypatch.setattr(these, "size", 40)
+    own = TASKS["text"]()
+    monkeypatch.setattr(own, "size", 40)
+    assert own.vocab_sizes == (40, 40) and own.files == {"subwords.json": own.subwords.to_json()}
+
+
+def test_a_text_is_written_on_and_by_the_same_chance():
+    these, known = task("text"), model("text")
+    answers = {these.answer(" Unable to ", known) for _ in range(2)}
+    (answer,) = answers
+    assert answer.startswith("Unable to") and len(answer) > len("Unable to")

@@ -1,7 +1,9 @@
 """The built pages, served as they will be published: under the folder that their address names."""
 
+import contextlib
 import functools
 import http.server
+import io
 import os
 import shutil
 import sys
@@ -56,15 +58,29 @@ def prefix(paths) -> str:
     return urlsplit(canonical["href"]).path.removesuffix("chapters/index.html")
 
 
-@pytest.fixture(scope="session")
-def address(site, prefix):
-    """The address of a small server that answers as GitHub Pages does, 404 page included."""
+@contextlib.contextmanager
+def served(site: Path, prefix: str, first: str = ""):
+    """The address of a small server that answers as GitHub Pages does, 404 page included.
+
+    With `first`, this stands at the head of every page.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         error_message_format = (site / "404.html").read_text(encoding="utf-8").replace("%", "%%")
 
         def translate_path(self, path: str) -> str:
             return super().translate_path(path.removeprefix(prefix) if path.startswith(prefix) else "no/such/page")
+
+        def send_head(self):
+            page = Path(self.translate_path(self.path))
+            if not first or page.suffix != ".html" or not page.is_file():
+                return super().send_head()
+            body = page.read_bytes().replace(b"<head>", b"<head>" + first.encode(), 1)
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return io.BytesIO(body)
 
         def log_message(self, *_):
             pass
@@ -74,6 +90,13 @@ def address(site, prefix):
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def address(site, prefix):
+    """The address of the book."""
+    with served(site, prefix) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ KNOWN = "region"  # the theme's title stands outside its landmarks
 LINKS, CONTRAST = "link-in-text-block", "color-contrast"
 
 PHONE = {"width": 390, "height": 844}
+SMALL = {"width": 360, "height": 740}  # the narrowest phone, and
+WALL = {"width": 2560, "height": 1440}  # the widest screen that a page has to fit
 DESK = {"width": 1280, "height": 900}
 
 
@@ -127,14 +129,17 @@ def faults(axe, page, options) -> set[str]:
 
 
 def faults_of_page(axe, page, url) -> set[str]:
-    """What is wrong with a page on a phone, in the light, and in the dark."""
-    page.set_viewport_size(PHONE)
+    """What is wrong with a page on a phone, on a wall, in the light, and in the dark."""
+    page.set_viewport_size(SMALL)
     visit(page, url)
     page.add_style_tag(content="section { content-visibility: visible !important }")  # what is far away, too
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     wrong = {f"scrolls, but not by keyboard: {place}" for place in page.evaluate(UNREACHABLE)}
-    if page.evaluate("document.documentElement.scrollWidth") > PHONE["width"]:
+    if page.evaluate("document.documentElement.scrollWidth") > SMALL["width"]:
         wrong.add("wider than a phone")
+    page.set_viewport_size(WALL)
+    if page.evaluate("document.documentElement.scrollWidth") > WALL["width"]:
+        wrong.add("wider than the widest screen")
     page.set_viewport_size(DESK)
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")  # pictures wait until they are seen
     page.evaluate(OPEN)
@@ -173,7 +178,7 @@ def test_every_page_can_be_used_by_everybody_and_asks_nobody_else(axe, same_wind
 def test_faults_are_seen_by_day_in_the_dark_and_on_a_phone(axe, browser, address, prefix):
     bad = """<style>html[data-theme=dark] .pale {color: #333} html[data-theme=light] .glaring {color: #ddd}</style>
         <p class=pale>seen by day</p><p class=glaring>seen by night</p><img src='data:,'>
-        <div style='width: 600px'>wide</div>
+        <div style='width: 3000px'>wide</div>
         <table style='display: block; width: 9em; overflow: auto'><td style='min-width: 99em'>x</table>"""
     with window(browser) as page:
         good = visit(page, f"{address}{prefix}chapters/notation.html").text()
@@ -182,7 +187,7 @@ def test_faults_are_seen_by_day_in_the_dark_and_on_a_phone(axe, browser, address
     for fault, place in {"color-contrast": "glaring", "dark: color-contrast": "pale", "image-alt": "data:"}.items():
         (line,) = re.findall(rf"^{fault}: .*", seen, re.MULTILINE)
         assert place in line, seen
-    assert "wider than a phone" in seen and "scrolls, but not by keyboard" in seen
+    assert "wider than a phone" in seen and "wider than the widest" in seen and "scrolls, but not by keyboard" in seen
 
 
 def test_the_map_is_reached_by_keyboard_and_leads_to_the_chapters(browser, address, prefix, names):
@@ -211,6 +216,27 @@ def test_the_map_can_be_read_on_a_phone(browser, address, prefix):
             return [...a.querySelectorAll('text:not(.number):not(.small)')].map(
                 t => [t.textContent, left - t.getBoundingClientRect().right]) }).flat()""")
         assert not [(text, room) for text, room in widths if room < 0]
+
+
+def test_the_paths_are_reached_by_keyboard_and_read_on_a_phone(browser, address, prefix):
+    with window(browser, size=PHONE) as page:
+        visit(page, f"{address}{prefix}chapters/index.html")
+        links = "[...document.querySelectorAll('svg.paths a')]"
+        heights = page.evaluate(
+            f"{links}.map(a => a.querySelector('text:not(.number)').getBoundingClientRect().height)"
+        )
+        assert len(heights) > 20 and min(heights) > 11
+        over = """.map(a => { const [box, text] = ['rect', 'text:not(.number)'].map(
+            of => a.querySelector(of).getBoundingClientRect()); return [a.textContent, text.left - box.left,
+            box.right - text.right] }).filter(([, left, right]) => Math.min(left, right) < 0)"""
+        assert page.evaluate(links + over) == []
+        page.evaluate("document.querySelector('svg.paths a').focus()")
+        for _ in heights:
+            assert page.evaluate("document.activeElement.matches('svg.paths a[aria-label]')")
+            page.keyboard.press("Tab")
+        assert not page.evaluate("!!document.activeElement.closest('svg.paths')")
+        page.locator("svg.paths a").filter(has_text="The bug museum").last.press("Enter")
+        page.wait_for_url("**/bug_museum.html")
 
 
 def test_the_page_for_lost_readers_works_at_any_depth(browser, address, prefix):
@@ -291,7 +317,7 @@ def test_colours_menus_and_what_has_been_read(browser, address, prefix):
         page.reload()
         assert page.locator("progress").evaluate("bar => bar.value") == 1
         tick.uncheck()
-        assert page.locator(".chapters-read").first.inner_text() == "0 of 17 chapters read"
+        assert page.locator(".chapters-read").first.inner_text() == "0 of 21 chapters read"
         page.reload()
         assert not tick.is_checked()
         assert page.wrong == []

@@ -90,6 +90,11 @@ def test_links_lead_where_the_builder_puts_the_pages(built, page, encoder, libra
     assert (built / page).parent.joinpath(soup.select_one("link[href*='book.css']")["href"].split("?")[0]).is_file()
 
 
+def test_the_single_page_has_the_title_of_the_book(built):
+    soup = BeautifulSoup((built / "singlehtml" / "index.html").read_text(), "html.parser")
+    assert soup.title.get_text() == "The Transformer, Piece by Piece"
+
+
 def test_the_text_links_into_the_repository_and_the_reference(built):
     soup = BeautifulSoup((built / "html" / "chapters" / "07_encoder.html").read_text(), "html.parser")
     links = [a["href"] for a in soup.select("article p a.reference")]

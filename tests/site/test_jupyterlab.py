@@ -103,21 +103,26 @@ def test_run_all(browser, lab, chapter):
     context.close()
 
 
-def test_a_live_figure_comes_to_life_below_its_picture(browser, lab):
+def run_one_cell(browser, lab, name: str, code: str):
+    """Open a notebook of one cell in JupyterLab and run it; return the page when it shows a picture."""
     folder, url, token = lab
-    code = "from transformer_lib.notebook import live\n\nlive.show('beam')"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "live.ipynb")
+    nbformat.write(notebook, folder / f"{name}.ipynb")
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(QUARTER)
     page = context.new_page()
-    page.goto(f"{url}lab/tree/live.ipynb?token={token}&reset")
+    page.goto(f"{url}lab/tree/{name}.ipynb?token={token}&reset")
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
     page.wait_for_function(f"({LOOK})().cells === 1")
     page.click(".lm-MenuBar-itemLabel:text-is('Run')")
     page.click("[data-command='runmenu:run-all']")
     page.wait_for_selector(".jp-OutputArea-output img")
+    return page
+
+
+def test_a_live_figure_comes_to_life_below_its_picture(browser, lab):
+    page = run_one_cell(browser, lab, "live", "from transformer_lib.notebook import live\n\nlive.show('beam')")
     inside = page.frame_locator("iframe[srcdoc]")
     inside.locator("live-figure[data-state=ready]").wait_for()
     before = inside.locator(".live-line").inner_text()
@@ -126,4 +131,16 @@ def test_a_live_figure_comes_to_life_below_its_picture(browser, lab):
     assert inside.locator(".live-line").inner_text().startswith("A beam of 2 answers: ein und zwanzig,")
     fits = "frame => Math.abs(frame.clientHeight - frame.contentDocument.documentElement.offsetHeight) < 20"
     assert page.locator("iframe[srcdoc]").evaluate(fits), "the frame is as high as what it holds"
-    context.close()
+    page.context.close()
+
+
+def test_the_model_of_the_training_chapter_answers_below_its_picture(browser, lab):
+    chapter = nbformat.read(ROOT / "chapters" / "10_training.ipynb", as_version=4)
+    (code,) = (cell.source for cell in chapter.cells if cell.cell_type == "code" and "show_model(" in cell.source)
+    page = run_one_cell(browser, lab, "model", code)
+    inside = page.frame_locator("iframe[srcdoc]")
+    inside.locator("live-figure[data-state=ready]").wait_for()
+    inside.get_by_label("A number").fill("16")
+    inside.get_by_label("A number").press("Enter")
+    inside.locator(".live-answer strong", has_text=re.compile("^sechzehn$")).wait_for()
+    page.context.close()

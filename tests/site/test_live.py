@@ -20,8 +20,10 @@ from transformer_lib.attention import scaled_dot_product_attention
 from transformer_lib.beam import beam_hypotheses
 from transformer_lib.layers import LayerNorm
 from transformer_lib.masks import causal_mask, padding_mask
+from transformer_lib.modern import rotate
 from transformer_lib.notebook import live
 from transformer_lib.notebook.live.pictures import BELIEFS, PICTURES, clocks
+from transformer_lib.notebook.live.rotary import show_rotary
 from transformer_lib.positions import sinusoidal_encoding
 from transformer_lib.schedules import noam_rate
 
@@ -177,6 +179,43 @@ def test_a_figure_answers_to_keyboard_and_mouse(browser, folder, kind):
             page.keyboard.press("Home")
             cells.last.hover()
             assert page.locator(".live-line").inner_text() == cells.last.get_attribute("aria-label")
+
+
+# By the Tab key through all that takes it, with what shows where one is: an outline, drawn and two pixels wide.
+WHERE = """() => {
+    const here = document.activeElement, {outlineStyle, outlineWidth} = getComputedStyle(here);
+    const shown = here.matches(':focus-visible') && outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+    return here.closest('live-figure') && [here.outerHTML.slice(0, 80), shown];
+}"""
+STOPS = """() => [...document.querySelectorAll('live-figure :is(input, button, summary, [tabindex="0"])')]
+    .filter(e => e.checkVisibility() && !e.disabled && (e.type !== 'radio' || e.checked)).length"""
+
+
+def walk(page) -> list:
+    """Go through the figure by the Tab key: where it stopped, and whether that was shown."""
+    page.evaluate("document.activeElement.blur()")
+    stops = []
+    page.keyboard.press("Tab")
+    while (stop := page.evaluate(WHERE)) and len(stops) < 99:
+        stops.append(stop)
+        page.keyboard.press("Tab")
+    return stops
+
+
+@pytest.mark.parametrize("colours", ["none", "active"])
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_tab_key_reaches_every_control_and_one_sees_where(browser, folder, kind, colours):
+    with opened(browser, write(folder, kind), forced_colors=colours) as page:
+        stops = walk(page)
+        assert len(stops) == page.evaluate(STOPS) >= 1
+        assert [where for where, shown in stops if not shown] == []
+
+
+def test_bars_are_seen_in_the_colours_that_a_reader_forces(browser, folder):
+    colour = "getComputedStyle(document.querySelector('.live-{}')).backgroundColor"
+    with opened(browser, write(folder, "softmax"), forced_colors="active") as page:
+        bar, rail = (page.evaluate(colour.format(part)) for part in ("bar", "rail"))
+        assert bar != rail and bar != page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -343,6 +382,14 @@ def test_cache(compute, steps):
 def test_schedule(compute):
     for step, d_model, warmup in [(1, 512, 4000), (4000, 512, 4000), (9000, 128, 500), (30, 2048, 12000)]:
         near(compute("schedule", "rate", step, d_model, warmup), noam_rate(step, d_model, warmup))
+
+
+def test_rotary(compute):
+    query, key = random(2, 10)
+    turned = [rotate(x.expand(23, -1)) for x in (query, key)]
+    assert show_rotary  # its file enters the picture among those of the others
+    near([compute("rotary", "turn", query.tolist(), p) for p in range(23)], turned[0])
+    near([compute("rotary", "score", query.tolist(), key.tolist(), 7, r) for r in range(23)], turned[1] @ turned[0][7])
 
 
 # The pages of the book.

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from repository import ROOT
-from test_live import DONE, STATE, opened
+from test_live import DONE, STATE, STOPS, opened, walk
 
 from transformer_lib.notebook import live
 
@@ -77,6 +77,24 @@ def test_it_writes_token_by_token(browser, folder):
 def test_nothing_moves_by_itself_for_those_who_asked_for_it(browser, folder):
     with opened(browser, write(folder, NUMBERS), motion="reduce") as page:
         page.get_by_label("A number").fill("sixteen")
+        page.keyboard.press("Enter")
+        assert result(page) == "sechzehn"
+
+
+@pytest.mark.parametrize("colours", ["none", "active"])
+def test_the_tab_key_reaches_every_control_and_one_sees_where(browser, folder, colours):
+    with opened(browser, write(folder, NUMBERS), forced_colors=colours) as page:
+        page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        stops = walk(page)
+        assert len(stops) == page.evaluate(STOPS) > 15
+        assert [where for where, shown in stops if not shown] == []
+
+
+def test_a_number_is_asked_by_the_keyboard_alone(browser, folder):
+    with opened(browser, write(folder, NUMBERS)) as page:
+        page.keyboard.press("Tab")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("16")
         page.keyboard.press("Enter")
         assert result(page) == "sechzehn"
 

@@ -1,6 +1,7 @@
 """The built HTML: names, links, alternative texts, addresses, weight. Reads files; needs no browser."""
 
 import gzip
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_no_page_loads_anything_from_elsewhere(pages, site):
             for href in [*hrefs, *(link["href"] for link in links)]:
                 if not local(href) and not href.startswith("data:"):
                     yield f"{name}: {href}"
-            for script in soup.select("script:not([src])"):
+            for script in soup.select('script:not([src]):not([type="application/ld+json"])'):  # that is data, not run
                 if found := re.search(r"https?://(?!transformer|[\w.-]*github)[\w./@-]+", script.get_text()):
                     yield f"{name}: an inline script names {found[0]}"
         for sheet in site.rglob("*.css"):
@@ -217,6 +218,13 @@ def test_every_page_says_what_it_asks_where_it_is_shared(pages, site):
             assert told["og:title"].endswith("?") and told["og:title"] in soup.title.get_text(), name
             assert Path(told["og:image"]).stem == Path(name).stem
             assert soup.select_one(".chapter-read input")["data-chapter"] == Path(name).stem
+            minutes = re.search(r"Before you start\. (\d+) minutes to read", soup.get_text())[1]
+            shared = json.loads(soup.find("script", type="application/ld+json").string)
+            assert shared["timeRequired"] == f"PT{minutes}M" and shared["url"] == base + name
+            assert shared["description"] == told["og:title"] and "<" not in shared["name"]
+            assert soup.find("meta", attrs={"name": "twitter:data1"})["content"] == f"{minutes} minutes"
+        else:
+            assert not soup.find("script", type="application/ld+json"), name
     (after,) = pages["chapters/01_self_attention.html"].select(".right-next .prev-next-question")
     assert re.fullmatch(r"Who may look at whom\? \d+ minutes", after.get_text())
 

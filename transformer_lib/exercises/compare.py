@@ -3,18 +3,23 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from transformer_lib import _checks
 from transformer_lib.exercises.exercise import Exercise
+
+MOST = 60  # letters that a value is told in
 
 
 def difference(expected: Any, found: Any, exercise: Exercise) -> str | None:
     """Say how what was found differs from what was expected, or `None`."""
     if exercise.more and isinstance(found, tuple) and not isinstance(expected, tuple) and found:
         found = found[0]
+    tolerance = exercise.tolerance
+    if isinstance(found, Tensor) and found.is_floating_point():  # of half precision no more than it can hold
+        tolerance = max(tolerance, 2 * torch.finfo(found.dtype).eps)
     if isinstance(expected, Tensor):
-        return tensor_difference(expected, found, exercise.tolerance)
+        return tensor_difference(expected, found, tolerance)
     if isinstance(expected, dict) and isinstance(found, dict):
         faults = {name: difference(expected[name], found.get(name), exercise) for name in expected}
         return next((f"{name}: {fault}" for name, fault in faults.items() if fault), None)
@@ -34,7 +39,7 @@ def difference(expected: Any, found: Any, exercise: Exercise) -> str | None:
         return None if same else f"{shown(found)} is not right"
     if isinstance(found, bool) or not isinstance(found, int | float):
         return f"a number is asked for, and this is {kind(found)}"
-    allowed = exercise.tolerance * max(1, abs(expected)) if isinstance(expected, float) else 0
+    allowed = tolerance * max(1, abs(expected)) if isinstance(expected, float) else 0
     return None if abs(found - expected) <= allowed else f"{shown(found)} is not right"
 
 
@@ -73,20 +78,19 @@ def shown(value: object) -> str:
     """Tell a value in a few words."""
     if isinstance(value, Tensor):
         few = value.numel() <= 4 and value.device.type == "cpu"
-        return str(shorter(value.tolist())) if few else f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, nn.Module) or callable(value):
-        return f"a {type(value).__name__}"
-    return _checks.shown(shorter(value))
-
-
-def shorter(value: Any) -> Any:
-    """Numbers with four digits."""
+        return shown(value.tolist()) if few else f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple):
-        return type(value)(shorter(part) for part in value)
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+        text = ", ".join(shown(part) for part in value[:MOST])
+        text = f"[{text}]" if isinstance(value, list) else f"({text})"
+        return text if len(text) <= MOST else f"{text[: MOST - 3]}..."
+    if isinstance(value, float):
+        value = float(f"{value:.4g}")
+    plain = value is None or isinstance(value, str | int | float | dict)
+    return _checks.shown(value, MOST) if plain else kind(value)
 
 
 def kind(value: object) -> str:
     """What a value is, with its article."""
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+    vowels = "AEFHILMNORSX" if name[:2].isupper() else "aeiouAEIOU"  # an SGD, an int
+    return "None" if value is None else f"{'an' if name[0] in vowels else 'a'} {name}"

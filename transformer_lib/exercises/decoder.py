@@ -240,6 +240,22 @@ EXERCISES = [
                       return x + feed_forward(x)
                   """),
             Wrong("it does not think it over: the feed-forward network is missing", "feed_forward(x)", "0"),
+            Wrong("the look across is the wrong way round: the target asks, and keys and values come from the "
+                  "memory", "cross_attn(x, memory, memory, memory_mask)", "cross_attn(memory, x, x, memory_mask)"),
+            Wrong("the values of the look across are the target's own; keys and values both come from the memory",
+                  "cross_attn(x, memory, memory, memory_mask)", "cross_attn(x, memory, x, memory_mask)"),
+            Wrong("each plus sign adds the tokens as they came in; it adds what the sublayer before has made of "
+                  "them", code="""
+                  def my_layer(
+                      x, memory, tgt_mask, memory_mask,
+                      self_attn, cross_attn, feed_forward, norms,
+                  ):
+                      back = norms[0](x + self_attn(x, x, x, tgt_mask))
+                      across = norms[1](x + cross_attn(back, memory, memory, memory_mask))
+                      return norms[2](x + feed_forward(across))
+                  """),
+            Wrong("the memory is added where the target belongs: the plus sign adds what the sublayer was asked "
+                  "with, `x`", "x + cross_attn", "memory + cross_attn"),
         ],
         inputs=layers,
     ),
@@ -386,6 +402,16 @@ EXERCISES = [
                   """),
             Wrong("there are two results of `scaled_dot_product_attention`, and you return both as the output; take "
                   "the first", "output, _ =", "output ="),
+            Wrong("the two lengths are exchanged: the queries come first, `causal_mask(q_len, kv_len)`",
+                  "causal_mask(query.size(1), keys.size(1))", "causal_mask(keys.size(1), query.size(1))"),
+            Wrong("these are the output and the weights of attention; asked are the output, all keys and all values",
+                  "return output, keys, values", "return output, _"),
+            Wrong("the diagonal lies one place too far to the right: each token sees the one after it",
+                  "causal_mask(query.size(1), keys.size(1))",
+                  "torch.ones(query.size(1), keys.size(1)).tril(keys.size(1) - query.size(1) + 1).bool()"),
+            Wrong("the last column of the square mask is taken, and it is its last rows that belong to the new "
+                  "tokens",
+                  "causal_mask(query.size(1), keys.size(1))", "causal_mask(keys.size(1))[:, -query.size(1):]"),
         ],
         inputs=new_and_past,
         laws=[Law("fed one by one or all at once, the outputs are the same", same_one_by_one)],

@@ -109,6 +109,10 @@ EXERCISES = [
                   code="my_share = 0.8 / 0.5"),
             Wrong("that is the share at temperature 0, or a probability that was divided and cut at 1; the logits are "
                   "divided, and the second token keeps a share", code="my_share = 1.0"),
+            Wrong("that is the root of 0.8; temperature 0.5 squares both, 0.8 and 0.2, and then they are scaled to "
+                  "sum to 1", code="my_share = math.sqrt(0.8)"),
+            Wrong("the probability was multiplied by the temperature; it is the logits that are divided by it",
+                  code="my_share = 0.4"),
         ],
     ),
     Exercise(
@@ -196,6 +200,8 @@ EXERCISES = [
                       )
                       return logits.masked_fill(dropped, -torch.inf)
                   """),
+            Wrong("this draws a token; asked are the probabilities by which it would be drawn",
+                  "return kept / kept.sum(dim=-1, keepdim=True)", "return torch.multinomial(kept, 1)"),
         ],
         inputs=logits_and_settings,
         laws=[SUMS_TO_ONE],
@@ -319,6 +325,20 @@ EXERCISES = [
                   """),
             Wrong("log-probabilities are multiplied; the product of probabilities is a sum of logarithms",
                   "log_probs.view(-1, 1) + steps", "log_probs.view(-1, 1) * steps"),
+            Wrong("the rows of the second sentence begin at 1 here; they begin at `beam`, after all those of the "
+                  "first", "beam * torch.arange(batch)", "torch.arange(batch)"),
+            Wrong("quotient and remainder have changed places, and the rows are not counted through the batch: the "
+                  "parent is the quotient by the size of the vocabulary, and a sentence's rows begin at `beam` "
+                  "times its number", code="""
+                  def my_beam_step(ids, log_probs, steps):
+                      batch, beam = log_probs.shape
+                      totals = log_probs.view(-1, 1) + steps
+                      best = totals.view(batch, -1).topk(beam)
+                      tokens = best.indices // steps.size(-1)
+                      rows = (best.indices % steps.size(-1)).flatten()
+                      ids = torch.cat([ids[rows % len(ids)], tokens.view(-1, 1)], dim=1)
+                      return ids, best.values, rows
+                  """),
         ],
         inputs=beams,
         laws=[OWN_SENTENCE],
@@ -377,6 +397,8 @@ EXERCISES = [
             Wrong("this is the mean log-probability of a token, another way to weigh; asked is the penalty of the "
                   "formula", "((5 + length) / 6) ** alpha", "length"),
             Wrong("the padding is 0 here, whatever `pad_id` says", "!= pad_id", "!= 0"),
+            Wrong("only the numerator is raised to the power; the 6 belongs inside the brackets",
+                  "((5 + length) / 6) ** alpha", "((5 + length) ** alpha / 6)"),
         ],
         inputs=finished,
     ),

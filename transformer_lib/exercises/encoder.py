@@ -151,6 +151,11 @@ EXERCISES = [
                   """),
             Wrong("attention gets the tokens once; it wants them three times, as query, key and value",
                   "attention(x, x, x)", "attention(x)"),
+            Wrong("the network reads the sum before it was normalised; it reads what the first norm gives", code="""
+                  def my_layer(x, attention, feed_forward, norm_1, norm_2):
+                      gathered = x + attention(x, x, x)
+                      return norm_2(norm_1(gathered) + feed_forward(gathered))
+                  """),
         ],
         inputs=parts_of_a_layer,
     ),
@@ -160,9 +165,10 @@ EXERCISES = [
         level="find the bug",
         minutes=5,
         statement="""
-            This function shall make the layers of a stack, an `nn.ModuleList` that can be called upon in a loop. At the
-            start each layer shall have random weights that are its own, as each call of `make_layer()` gives them. The
-            stack runs and is as deep as it should be. One thing is wrong with the function. Mend it.
+            This function shall make the layers of a stack, an `nn.ModuleList` or another container of torch that one
+            can go through in a loop. At the start each layer shall have random weights that are its own, as each call
+            of `make_layer()` gives them. The stack runs and is as deep as it should be. One thing is wrong with the
+            function. Mend it.
             """,
         stub='''
             def my_stack(make_layer, n_layers):
@@ -333,6 +339,25 @@ EXERCISES = [
             Wrong("the first layer is left out", "in masks:", "in masks[1:]:"),
             Wrong("the layers go on for ever: this is what could be reached with as many layers as one likes",
                   "in masks:", "in masks.repeat(9, 1, 1):"),
+            Wrong("these are the numbers of ways, each layer with the diagonal, and not whether there is one; ask "
+                  "which are larger than 0", code="""
+                  def my_reach(masks):
+                      same = torch.eye(masks.size(1))
+                      ways = same
+                      for mask in masks:
+                          ways = (mask | same.bool()).float() @ ways
+                      return ways
+                  """),
+            Wrong("the table is right, but the diagonal was written into `masks`; make a new mask, `mask | same`",
+                  code="""
+                  def my_reach(masks):
+                      same = torch.eye(masks.size(1), dtype=torch.bool)
+                      reach = same
+                      for mask in masks:
+                          mask |= same
+                          reach = mask.float() @ reach.float() > 0
+                      return reach
+                  """),
         ],
         inputs=permissions,
         laws=[Law("whom a token may look at in one layer, of that one it can know",

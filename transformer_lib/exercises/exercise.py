@@ -29,6 +29,10 @@ CHAPTERS = {
     "translation": "13_translation",
     "speed": "14_speed",
     "processes": "15_more_than_one_machine",
+    "reading": "19_reading_the_model",
+    "weights": "18_real_weights",
+    "todays-parts": "17_todays_parts",
+    "families": "16_three_families",
 }
 LEVELS = ("warm-up", "build it", "find the bug", "one that hurts")
 
@@ -90,6 +94,7 @@ class Exercise:
         laws: what a wrong answer that is not known may break.
         more: whether a right answer may return further values behind the right one.
         tolerance: how far a number may be off, relative to its size and absolutely.
+        closed: whether the stub stays folded until the reader opens it, for it tells what an exercise before it asks.
     """
 
     name: str
@@ -108,6 +113,7 @@ class Exercise:
     laws: Iterable[Law] = ()
     more: bool = False
     tolerance: float = 1e-4
+    closed: bool = False
 
     def __post_init__(self) -> None:
         for text in ("statement", "stub", "solution", "why", "given"):

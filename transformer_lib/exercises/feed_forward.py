@@ -189,6 +189,14 @@ EXERCISES = [
                   def my_feed_forward(x, w1, b1, w2, b2):
                       return F.linear(F.linear(x, w1, b1).relu(), w2, b2)
                   """),
+            Wrong("the hidden units go through a sigmoid; equation 2 has the ReLU, max(0, x)",
+                  "(x @ w1 + b1).relu()", "(x @ w1 + b1).sigmoid()"),
+            Wrong("the `max` of Python compares one number with another; for a tensor it is `relu()` or "
+                  "`clamp(min=0)`", "(x @ w1 + b1).relu()", "max(0, x @ w1 + b1)"),
+            Wrong("a bracket ends too early: the product binds more strongly than the sum, so that it is `b1` that "
+                  "is multiplied by `w2`", "hidden @ w2 + b2", "(x @ w1).relu() + b1 @ w2 + b2"),
+            Wrong("the tokens themselves go through a ReLU too, and are overwritten by it; it belongs on the hidden "
+                  "units alone", "x @ w1 + b1", "x.relu_() @ w1 + b1"),
         ],
         inputs=layers,
     ),
@@ -357,6 +365,10 @@ EXERCISES = [
                       logits = table[ids] * math.sqrt(table.size(1)) @ table.T
                       return torch.autograd.grad(logits, table, upstream)[0]
                   """),
+            Wrong("the factor stands twice in the term of the input: the table that makes the logits is not scaled",
+                  "(upstream @ table) * root", "(upstream @ table) * root**2"),
+            Wrong("the gradient is divided by the number of tokens; it is a sum over them",
+                  "as_output + as_input", "(as_output + as_input) / len(ids)"),
         ],
         inputs=lookups,
         use=without_autograd,

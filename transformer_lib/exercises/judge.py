@@ -9,6 +9,8 @@ import copy
 import ctypes
 import inspect
 import linecache
+import os
+import sysconfig
 import threading
 import time
 import traceback
@@ -24,6 +26,7 @@ from transformer_lib.exercises.compare import difference, is_changed, kind, show
 from transformer_lib.exercises.exercise import Exercise, find
 
 SECONDS = 5.0  # of computing that one call may take, and ten times as much of waiting; a right answer needs thousandths
+NOT_THE_READERS = tuple(f"{folder}{os.sep}" for folder in (sysconfig.get_path("stdlib"), __file__.rsplit(os.sep, 2)[0]))
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,9 @@ def same_code(one: CodeType, other: CodeType) -> bool:
 
 def place(error: BaseException) -> str:
     """Name the line of the reader's code at which an error came up, where it can be read."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip() if len(frames) > 1 else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(NOT_THE_READERS)]
+    frames = [frame for frame in frames if "site-packages" not in frame.filename]
+    line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip() if frames else ""
     return f" at `{line}`" if line else ""
 
 

@@ -20,14 +20,18 @@ def token_ids() -> list[tuple]:
 
 
 def scores_and_masks() -> list[tuple]:
-    """One row that is alive, one that is dead, then several."""
+    """One row that is alive, one that is dead, one with a large forbidden score; then several, and these with rows that
+    are far apart and still larger forbidden scores."""
     mask = torch.rand(4, 5) < 0.6
     mask[:, 2] = True
-    mask[1] = False
+    mask[:, 3] = mask[1] = False
+    far = torch.randn(4, 5) + torch.tensor([[-200.0], [0.0], [0.0], [200.0]])
     return [
         (torch.randn(1, 2), torch.randn(2, 1), torch.tensor([[True, False]])),
         (torch.randn(1, 2), torch.randn(2, 1), torch.tensor([[False, False]])),
+        (torch.randn(1, 3) + torch.tensor([0.0, 0.0, 30.0]), torch.randn(3, 1), torch.tensor([[True, True, False]])),
         (torch.randn(4, 5), torch.randn(5, 3), mask),
+        (torch.where(mask, far, 400.0), torch.randn(5, 3), mask),
     ]
 
 
@@ -81,6 +85,9 @@ EXERCISES = [
             Wrong("the diagonal was left out; a token may look at itself, and only what comes later is forbidden",
                   code="pairs = 5"),
             Wrong("these are the pairs that are forbidden", code="pairs = 9"),
+            Wrong("these are the pairs of the two real tokens, and one of them looks ahead; the rows of the pads "
+                  "count too", code="pairs = 4"),
+            Wrong("that is what the causal mask forbids; asked is what both masks permit", code="pairs = 6"),
         ],
     ),
     Exercise(
@@ -121,6 +128,14 @@ EXERCISES = [
             Wrong("this is what is added to the scores, zero and minus infinity; the book's masks are permissions, "
                   "booleans", "square.tril()", "torch.zeros(length, length).masked_fill(~square.tril(), -math.inf)"),
             Wrong("everything is permitted, the future too", ".tril()", ""),
+            Wrong("there is one axis too many in front; the table is (length, length)",
+                  "square.tril()", "square.tril()[None]"),
+            Wrong("the places are right, but the answer holds whole numbers; a mask is boolean, so say "
+                  "`dtype=torch.bool`", "square.tril()", "square.tril().int()"),
+            Wrong("the places are right, but this is a list; `torch.tensor` makes a tensor of it",
+                  "square.tril()", "square.tril().tolist()"),
+            Wrong("each query sees itself alone; it may also look at all that stands before it",
+                  "square.tril()", "square.tril() & square.triu()"),
         ],
         inputs=lengths,
         laws=[NO_FUTURE],
@@ -174,6 +189,8 @@ EXERCISES = [
             Wrong("the triangle is the wrong way up: each query sees what comes later", ".tril()", ".triu()"),
             Wrong("the causal mask is gone: a token may look ahead", "real & not_later",
                   "real & torch.ones_like(not_later)"),
+            Wrong("the axis of the heads is missing: between batch and keys stand two new axes, (batch, 1, 1, seq)",
+                  "[:, None, None, :]", "[:, None, :]"),
         ],
         inputs=token_ids,
     ),
@@ -246,6 +263,39 @@ EXERCISES = [
                   def my_attention(scores, values, mask):
                       return scores.softmax(dim=-1).masked_fill(~mask, 0.0) @ values
                   """),
+            Wrong("the mask comes after the softmax: a large forbidden score has pressed the others to zero by then, "
+                  "and no division brings them back; fill the scores first",
+                  code="""
+                  def my_attention(scores, values, mask):
+                      weights = scores.softmax(dim=-1) * mask
+                      total = weights.sum(dim=-1, keepdim=True)
+                      return weights / (total + 1e-9) @ values
+                  """),
+            Wrong("the mask comes after the softmax, and each row is then divided by its own sum: where a large "
+                  "forbidden score has pressed the others to zero, that is 0/0; fill the scores first",
+                  code="""
+                  def my_attention(scores, values, mask):
+                      weights = scores.softmax(dim=-1) * mask
+                      total = weights.sum(dim=-1, keepdim=True)
+                      return torch.where(total > 0, weights / total, 0.0) @ values
+                  """),
+            Wrong("*e* to the power of a large score is infinite; take off the largest permitted score of each row "
+                  "first, or use `softmax`, which does so",
+                  code="""
+                  def my_attention(scores, values, mask):
+                      shares = scores.exp() * mask
+                      total = shares.sum(dim=-1, keepdim=True)
+                      return shares / total.clamp(min=1e-9) @ values
+                  """),
+            Wrong("*e* to the power of a large score is infinite: one largest score of the whole table does not hold "
+                  "it down where forbidden scores or other rows are far larger; take that of the permitted ones, row "
+                  "by row",
+                  code="""
+                  def my_attention(scores, values, mask):
+                      shares = torch.exp(scores - scores.detach().amax()) * mask
+                      total = shares.sum(dim=-1, keepdim=True)
+                      return shares / total.clamp(min=1e-30) @ values
+                  """),
             Wrong("a row in which nothing is permitted gives the mean of all values, which are forbidden",
                   ".masked_fill(~mask, 0.0)", ""),
             Wrong("the mask is inverted: the permitted keys are filled", "scores.masked_fill(~mask",
@@ -257,6 +307,15 @@ EXERCISES = [
                   """),
             Wrong("the softmax runs over the queries; it belongs over the keys, the last axis",
                   ".softmax(dim=-1)", ".softmax(dim=-2)"),
+            Wrong("the scores are cut off from the gradient; no `detach` and no `.data` on the way",
+                  "scores.masked_fill", "scores.detach().masked_fill"),
+            Wrong("this writes into `scores`, which autograd forbids; `masked_fill` without the underscore makes a "
+                  "new tensor", "scores.masked_fill(", "scores.masked_fill_("),
+            Wrong("a row in which nothing is permitted gives the mean of its values: what is added is the same for "
+                  "all of them; set the forbidden weights to 0 afterwards", code="""
+                  def my_attention(scores, values, mask):
+                      return (scores + ~mask * -1e9).softmax(dim=-1) @ values
+                  """),
         ],
         inputs=scores_and_masks,
         use=output_and_gradients,

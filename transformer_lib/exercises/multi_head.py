@@ -88,10 +88,12 @@ EXERCISES = [
         level="build it",
         minutes=10,
         statement="""
-            Put the pieces together, and add a batch axis in front. The four matrices are $W^Q$, $W^K$, $W^V$ and $W^O$;
-            each of the first three holds the matrices of all heads side by side, head 0 first. There are no biases and
-            no mask. `scaled_dot_product_attention` may be used: it acts on the last two axes, takes any number of axes
-            before them, and returns the output and the weights.
+            Write it before you read on, with a batch axis in front: the cut into heads, attention in all of them at
+            once, and the way back. The four matrices are $W^Q$, $W^K$, $W^V$ and $W^O$; each of the first three holds
+            the matrices of all heads side by side, head 0 first, and the last is one more product, with which the
+            formula ends; the next section says what for. There are no biases and no mask.
+            `scaled_dot_product_attention` may be used: it acts on the last two axes, takes any number of axes before
+            them, and returns the output and the weights.
             """,
         stub='''
             def my_multi_head(x, w_q, w_k, w_v, w_o, n_heads):
@@ -111,7 +113,7 @@ EXERCISES = [
                 return heads.transpose(1, 2).flatten(2) @ w_o
             """,
         hints=[
-            "`split_heads` and `join_heads` above do it without a batch axis. Which axes change places with one?",
+            "`unflatten` and `transpose` cut the table above, without a batch axis. Which axes change places with one?",
             """
             After the cut the shape is (batch, seq, heads, d_head), and (batch, heads, seq, d_head) is what attention
             needs. On the way back it is the reverse, then `flatten`, then $W^O$.
@@ -183,6 +185,23 @@ EXERCISES = [
                   code="""
                   def my_multi_head(x, w_q, w_k, w_v, w_o, n_heads):
                       return scaled_dot_product_attention(x @ w_q, x @ w_k, x @ w_v)[0] @ w_o
+                  """),
+            Wrong("`view` cannot join axes that have changed places; use `reshape` or `flatten`",
+                  ".flatten(2)", ".view(x.shape)"),
+            Wrong("attention returns two things, the output and the weights; take the first", "heads, _ =", "heads ="),
+            Wrong("the values are the tokens themselves; they go through `w_v`, as queries and keys go through "
+                  "theirs", code="""
+                  def my_multi_head(x, w_q, w_k, w_v, w_o, n_heads):
+                      w_v = torch.eye(x.size(-1))
+                      q, k, v = ((x @ w).unflatten(-1, (n_heads, -1)).transpose(1, 2) for w in (w_q, w_k, w_v))
+                      heads, _ = scaled_dot_product_attention(q, k, v)
+                      return heads.transpose(1, 2).flatten(2) @ w_o
+                  """),
+            Wrong("there is no softmax: the scores themselves weigh the values", code="""
+                  def my_multi_head(x, w_q, w_k, w_v, w_o, n_heads):
+                      q, k, v = ((x @ w).unflatten(-1, (n_heads, -1)).transpose(1, 2) for w in (w_q, w_k, w_v))
+                      scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))
+                      return (scores @ v).transpose(1, 2).flatten(2) @ w_o
                   """),
         ],
         given="from transformer_lib.attention import scaled_dot_product_attention",
@@ -275,6 +294,8 @@ EXERCISES = [
                       output, _ = scaled_dot_product_attention(*folded, mask.repeat_interleave(n_heads, dim=0))
                       return output.unflatten(0, (n_heads, -1)).transpose(0, 1)
                   """),
+            Wrong("the mask is made longer along the axis of the queries; it takes a mask for each head of each "
+                  "sentence, along `dim=0`", "mask.repeat_interleave(n_heads, dim=0)", "mask.repeat(1, n_heads, 1)"),
         ],
         given="from transformer_lib.attention import scaled_dot_product_attention",
         inputs=heads_and_masks,
@@ -343,6 +364,14 @@ EXERCISES = [
             Wrong("rows and columns have changed places, as in the weights of `nn.Linear`, which are stored "
                   "transposed; here it is `x @ w_q`", "w_q[:, kept], w_k[:, kept], w_v[:, kept], w_o[kept]",
                   "w_q[kept], w_k[kept], w_v[kept], w_o[:, kept]"),
+            Wrong("the features are dealt out in turn, every `n_heads`-th to the same head, and stay in their "
+                  "order; the features of a head are neighbours, `d_head` of them",
+                  "return w_q",
+                  "kept = torch.tensor([i for i in range(len(w_q)) if i % n_heads in keep])\n    return w_q"),
+            Wrong("a head is taken to be `n_heads` wide; its width is `d_model` divided by `n_heads`",
+                  "w_q.size(1) // n_heads", "n_heads"),
+            Wrong("the first heads are kept, as many as `keep` names; it says which",
+                  "for head in keep", "for head in range(len(keep))"),
         ],
         inputs=matrices_to_prune,
         laws=[Law("each head that stays adds the term that it added before", others_write_as_before)],

@@ -145,6 +145,27 @@ EXERCISES = [
             Wrong("it finds no leak in any function: change the input, call `f` again, and compare what comes out",
                   "(f(changed) - before)",
                   "(changed - x)"),
+            Wrong("the position of the cut is compared too, and there the input has changed; only those before it "
+                  "count", "[:, :t].abs()", "[:, :t + 1].abs()"),
+            Wrong("the number is right, but `x` was written into, from the last cut to the first; make a new "
+                  "tensor, `x.clone()` or `torch.cat`", code="""
+                  def my_causality(f, x, other):
+                      before, furthest = f(x), 0.0
+                      for t in range(x.size(1) - 1, 0, -1):
+                          x[:, t:] = other[:, t:]
+                          moved = (f(x) - before)[:, :t].abs().max()
+                          furthest = max(furthest, moved.item())
+                      return furthest
+                  """),
+            Wrong("the movements of all cuts are added up; the largest one is asked for",
+                  "furthest = max(furthest, moved.item())", "furthest = furthest + moved.item()"),
+            Wrong("all of `x` is replaced, the past too; only the positions from the cut on change",
+                  "torch.cat([x[:, :t], other[:, t:]], dim=1)", "other"),
+            Wrong("the future is set to zero; what stands in its place is that of `other`",
+                  "other[:, t:]", "0 * other[:, t:]"),
+            Wrong("the first cut is left out; the cuts begin at 1", "range(1, x.size(1))", "range(2, x.size(1))"),
+            Wrong("the future is cut off and not replaced, and whoever looks ahead then has nothing to look at; put "
+                  "that of `other` in its place", "torch.cat([x[:, :t], other[:, t:]], dim=1)", "x[:, :t]"),
         ],
         inputs=functions_and_futures,
     ),
@@ -203,8 +224,19 @@ EXERCISES = [
               sentences at once, at least one output of each sentence moves, no matter at which position.
 
             Before you ask, note which of them a layer *without* a bug obeys: it breaks one. `sealed` differs
-            from it in more than one answer. What does a layer do that answers so? (The next exercise shows its code.
-            Do not look there before you have answered.)
+            from it in more than one answer. What does a layer do that answers so? (The next exercise has its code,
+            folded. Do not open it before you have answered.)
+            """,
+        given="""
+            from transformer_lib import laws
+            from transformer_lib.exercises.museum import Sealed
+
+            sealed = Sealed()
+            some = torch.arange(90.0).double().sin().view(3, 5, 6)
+            changed = some.flip(-1)  # (batch, seq, d_model), both
+
+            def say(verdict):
+                print(verdict.message)
             """,
         stub="""
             sealed_obeys = {
@@ -280,10 +312,11 @@ EXERCISES = [
         level="find the bug",
         minutes=8,
         statement="""
-            Now the layer is opened: this is what `sealed` calls, with `n_heads=2`. `qkv` is a linear map whose output
-            holds queries, keys and values side by side, `out` is the last linear map, and the features of a head are
-            neighbours. You know from the laws what it does wrong. Mend it.
+            Now open the layer: in the folded cell below is what `sealed` calls, with `n_heads=2`. `qkv` is a linear map
+            whose output holds queries, keys and values side by side, `out` is the last linear map, and the features of
+            a head are neighbours. You know from the laws what it does wrong. Mend it.
             """,
+        closed=True,
         stub='''
             def my_attention(x, qkv, out, n_heads):
                 """(batch, seq, d_model) -> (batch, seq, d_model)."""
@@ -359,6 +392,13 @@ EXERCISES = [
                   """),
             Wrong("the axes are right, and the scores are divided by the root of the width of the model; it was the "
                   "width of a head before", "q.size(-1) ** 0.5", "x.size(-1) ** 0.5"),
+            Wrong("the softmax runs along the heads now, and the layer still attends along the batch; the axis of "
+                  "the softmax was right, so look at the two `transpose`", code="""
+                  def my_attention(x, qkv, out, n_heads):
+                      q, k, v = (p.unflatten(-1, (n_heads, -1)).transpose(0, 2) for p in qkv(x).chunk(3, dim=-1))
+                      heads = (q @ k.mT / q.size(-1) ** 0.5).softmax(dim=0) @ v
+                      return out(heads.transpose(0, 2).flatten(2))
+                  """),
         ],
         inputs=tokens_and_maps,
         laws=[

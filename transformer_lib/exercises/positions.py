@@ -176,6 +176,9 @@ EXERCISES = [
                       return x + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, None]
                   """, source="https://github.com/AkiRusProd/numpy-transformer/issues/1"),
             Wrong("this is the encoding alone; it is to be added to `x`", "x + table", "table"),
+            Wrong("the answer is right, but `x` was written into; make a new tensor, `x = x + ...`",
+                  "return x + table.flatten(1)", "x += table.flatten(1)\n    return x"),
+            Wrong("the base of the speeds is 1000 here; it is 10000", "10000 **", "1000 **"),
         ],
         inputs=tokens_and_offsets,
         laws=[
@@ -251,6 +254,22 @@ EXERCISES = [
                       pads = (~real).sum(dim=1).tolist()
                       moved = [row.roll(-n, dims=0) for row, n in zip(x, pads)]
                       return torch.stack(moved) + table[: x.size(1)]
+                  """),
+            Wrong("all rows are shifted alike, by the largest number of pads; each row has pads of its own to count",
+                  code="""
+                  def my_placed(x, real, table):
+                      pads = int((~real).sum(dim=1).max())
+                      place = torch.arange(x.size(1)) - pads
+                      return x + table[place.clamp(min=0)]
+                  """),
+            Wrong("the encodings are added at the front of each row, where the pads are; the words stand behind "
+                  "these", code="""
+                  def my_placed(x, real, table):
+                      x = x.clone()
+                      for row, words in zip(x, real):
+                          n = int(words.sum())
+                          row[:n] += table[:n]
+                      return x
                   """),
         ],
         inputs=padded_on_the_left,
@@ -358,6 +377,8 @@ EXERCISES = [
                       return query @ key.mT / math.sqrt(query.size(2))
                   """),
             Wrong("the scores are not divided by the root of *d*", " / math.sqrt(d)", ""),
+            Wrong("only the keys are turned, so that a score depends on the place of its key; turn the queries by "
+                  "their own positions too", "turned(query)", "query"),
         ],
         given="""
             def rotation(k, d_model):

@@ -56,7 +56,8 @@ def loss_and_gradient(answer, totals: list[float], numbers: list[int]) -> dict |
         return None
     mean = sum(losses) / len(losses)
     gradients = [torch.autograd.grad(loss, weight)[0] if loss.requires_grad else torch.zeros(()) for loss in losses]
-    return {"the mean of the losses": mean, "the mean of the gradients": sum(gradients) / len(losses)}
+    after = {f"the number that process {rank} was handed, afterwards": hand[1] for rank, hand in enumerate(hands)}
+    return {"the mean of the losses": mean, "the mean of the gradients": sum(gradients) / len(losses)} | after
 
 
 def rows_and_ranks() -> list[tuple]:
@@ -74,7 +75,7 @@ def rows_and_ranks() -> list[tuple]:
 
 
 def shards_and_limits() -> list[tuple]:
-    """Too long alone and together, too long only together, short enough, and one shard that is empty."""
+    """Too long alone and together, too long only together, short enough, one shard that is empty, and all zeros."""
     some = torch.rand(7).add(1).tolist()
     return [
         ([some[:1], some[1:2]], 0.5),
@@ -82,6 +83,7 @@ def shards_and_limits() -> list[tuple]:
         ([some[2:4], some[4:7]], 2.8),
         ([some[:3], [], some[3:5]], 20.0),
         ([some[:3], [], some[3:5]], 1.5),
+        ([[0.0, 0.0], [0.0]], 1.0),
     ]
 
 
@@ -90,7 +92,8 @@ def whole_gradient(answer, shards: list[list[float]], limit: float) -> dict | No
     found = together(answer, hands)
     if any(shard is None for shard in found):
         return None
-    return {f"the shard of process {rank}": shard for rank, shard in enumerate(found)}
+    after = {f"what process {rank} was handed, afterwards": hand[0] for rank, hand in enumerate(hands)}
+    return {f"the shard of process {rank}": shard for rank, shard in enumerate(found)} | after
 
 
 # fmt: off
@@ -177,6 +180,13 @@ EXERCISES = [
             Wrong("what is returned is right, but the padding was written into the batch: a slice is a view, and its "
                   "first target is lost; make a new tensor", "torch.full_like(tgt_ids[:1], pad_id)",
                   "tgt_ids[:1].fill_(pad_id)"),
+            Wrong("the rows that do not go up evenly are left out; `src_ids[rank::workers]` deals them too", code="""
+                  def my_hand(src_ids, tgt_ids, rank, workers, pad_id):
+                      n = len(src_ids) // workers * workers
+                      if rank >= n:
+                          return src_ids[:1], torch.full_like(tgt_ids[:1], pad_id)
+                      return src_ids[:n][rank::workers], tgt_ids[:n][rank::workers]
+                  """),
         ],
         inputs=rows_and_ranks,
     ),
@@ -250,6 +260,23 @@ EXERCISES = [
                       if number == 0:
                           return total
                       return total * workers / all_reduce(number)
+                  """),
+            Wrong("the loss is divided by the number of workers, and the mean over the processes does that already; "
+                  "it must be multiplied by it", code="""
+                  def my_loss(total, number, all_reduce, workers):
+                      return total / all_reduce(number) / workers
+                  """),
+            Wrong("the mean number of tokens is rounded down; divide as real numbers, `/` in place of `//`",
+                  "all_reduce(number) / workers", "all_reduce(number) // workers"),
+            Wrong("each process takes the mean of its own tokens, and what `all_reduce` returns has no gradient; "
+                  "sum the numbers only, and divide your own total", code="""
+                  def my_loss(total, number, all_reduce, workers):
+                      return all_reduce(total / number) / workers
+                  """),
+            Wrong("what is returned is right, but `number` was written into; make a new tensor", code="""
+                  def my_loss(total, number, all_reduce, workers):
+                      number.copy_(all_reduce(number))
+                      return total * workers / number
                   """),
         ],
         inputs=losses_and_counts,
@@ -331,6 +358,13 @@ EXERCISES = [
             Wrong("a gradient that is shorter than the limit is made longer; the factor is 1 at most",
                   "torch.clamp(limit / length, max=1.0)", "(limit / length)"),
             Wrong("nothing is clipped", " * torch.clamp(limit / length, max=1.0)", " * 1.0"),
+            Wrong("what is returned is right, but `shard` was written into; make a new tensor, `shard * factor`",
+                  code="""
+                  def my_clipped(shard, limit, all_reduce):
+                      length = all_reduce(shard.square().sum()).sqrt()
+                      shard *= torch.clamp(limit / length, max=1.0)
+                      return shard
+                  """),
             Wrong("each number is clipped by itself, which bends the direction; all are multiplied by one factor",
                   code="""
                   def my_clipped(shard, limit, all_reduce):
@@ -356,6 +390,9 @@ EXERCISES = [
                   """),
             Wrong("the gradient is divided by its length and is then 1 long; `limit` is missing",
                   "torch.clamp(limit / length, max=1.0)", "torch.clamp(1 / length, max=1.0)"),
+            Wrong("the squares of each shard are averaged; sum them", "shard.square().sum()", "shard.square().mean()"),
+            Wrong("the shards are added number by number, as if all held the same weights; sum the squares of each, "
+                  "and add these sums", "all_reduce(shard.square().sum()).sqrt()", "all_reduce(shard).norm()"),
         ],
         inputs=shards_and_limits,
         use=whole_gradient,

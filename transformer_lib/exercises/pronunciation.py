@@ -20,6 +20,7 @@ def two_rows() -> list[tuple]:
         ([one], []),
         ([one], [one]),
         ([one], [other]),
+        ([one, one], [one]),
         ([one, other], [other, one]),
         (known[2:5], known),
         ("F IH S IH K".split(), "F IH Z IH K S".split()),
@@ -28,11 +29,12 @@ def two_rows() -> list[tuple]:
 
 
 def answers_and_pronunciations() -> list[tuple]:
-    """Words that are said as on their second line, one with fewer edits in the way of the higher rate, and words of
-    different length."""
+    """Words that are said as on their second line, two ways equally near, one with fewer edits in the way of the higher
+    rate, and words of different length."""
     a, b, c, d, e, f, g, h, i, j, k, m = some(12)
     return [
         ([[a, b]], [[[a], [a, b]]]),
+        ([[a, b]], [[[a], [a, b, c]]]),
         ([[a, b]], [[[a], [a, b, c, d]]]),
         ([[a, b, c], [d]], [[[a, b]], [[d]]]),
         (
@@ -143,6 +145,18 @@ EXERCISES = [
                               table[i][j] = min(least, changed)
                       return table[m][n]
                   """),
+            Wrong("the smallest of the three is taken before one is added, so that a step from above or from the left "
+                  "is free where the two sounds are the same; only the one along the diagonal is", code="""
+                  def my_edits(answer, reference):
+                      above = list(range(len(reference) + 1))
+                      for i, said in enumerate(answer, start=1):
+                          row = [i]
+                          for j, wanted in enumerate(reference, start=1):
+                              least = min(row[j - 1], above[j], above[j - 1])
+                              row.append(least + (said != wanted))
+                          above = row
+                      return above[-1]
+                  """),
             Wrong("the neighbour above is forgotten: a sound of the answer can be left out, for one",
                   ", above[j] + 1", ""),
             Wrong("the neighbour to the left is forgotten: a sound can be inserted, for one", "row[j - 1] + 1, ", ""),
@@ -158,6 +172,35 @@ EXERCISES = [
                           above = row
                       return above[-1] / len(reference)
                   """),
+            Wrong("`zip` ends with the shorter list: the places that it sees are compared one by one, and what is "
+                  "left of the longer list is not counted", code="""
+                  def my_edits(answer, reference):
+                      return sum(a != b for a, b in zip(answer, reference))
+                  """),
+            Wrong("sets forget the order of the sounds, and how often each one occurs", code="""
+                  def my_edits(answer, reference):
+                      return len(set(answer) ^ set(reference))
+                  """),
+            Wrong("the loops end one too early, so that the last row and the last column of the table are not "
+                  "filled", code="""
+                  def my_edits(answer, reference):
+                      m, n = len(answer), len(reference)
+                      table = [[0] * (n + 1) for _ in range(m + 1)]
+                      for i in range(m + 1):
+                          table[i][0] = i
+                      for j in range(n + 1):
+                          table[0][j] = j
+                      for i in range(1, m):
+                          for j in range(1, n):
+                              changed = table[i - 1][j - 1] + (answer[i - 1] != reference[j - 1])
+                              least = min(table[i - 1][j], table[i][j - 1]) + 1
+                              table[i][j] = min(least, changed)
+                      return table[m][n]
+                  """),
+            Wrong("this is the last row of the table; its last number is asked for",
+                  "return above[-1]", "return above"),
+            Wrong("that is a rate, the edits over the length of the reference (or over 1, if it is empty); asked is "
+                  "their number", "return above[-1]", "return above[-1] / max(1, len(reference))"),
         ],
         inputs=two_rows,
     ),
@@ -241,6 +284,10 @@ EXERCISES = [
                   """),
             Wrong("these are the edits for each word; divide by the sounds", "return edits / sounds",
                   "return edits / len(answers)"),
+            Wrong("the rate is right, but in percent; asked is a share of 1",
+                  "return edits / sounds", "return 100 * edits / sounds"),
+            Wrong("of two pronunciations that are equally near the last one is taken; it is the first that counts",
+                  "ways[each.index(min(each))]", "[way for way, e in zip(ways, each) if e == min(each)][-1]"),
         ],
         inputs=answers_and_pronunciations,
     ),
@@ -268,6 +315,8 @@ EXERCISES = [
             Wrong("with half the words the standard error grows", code="my_words = 500"),
             Wrong("with a quarter of the words the standard error is twice as large", code="my_words = 250"),
             Wrong("that makes it a quarter; half takes four times as many words", code="my_words = 16000"),
+            Wrong("eight times as many make it smaller by the root of eight; half of it takes the square of two, "
+                  "four times as many", code="my_words = 8000"),
         ],
     ),
 ]

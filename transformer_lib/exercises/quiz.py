@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from transformer_lib.exercises.exercise import folded
 
-PARTS = {"build": "Build the Transformer", "prove": "Prove it", "real": "Make it real"}
+PARTS = {"build": "Build the Transformer", "prove": "Prove it", "real": "Make it real", "beyond": "Beyond 2017"}
 LETTERS = "abcdef"
 
 
@@ -67,7 +67,7 @@ def questions(part: str) -> list[Question]:
     Raises:
         ValueError: there is no such part.
     """
-    if part not in PARTS:
+    if not isinstance(part, str) or part not in PARTS:
         raise ValueError(f"part ({part!r}) must be one of {', '.join(PARTS)}")
     return importlib.import_module(f"transformer_lib.exercises.quizzes.{part}").QUESTIONS
 
@@ -83,14 +83,14 @@ def quiz(part: str, answers: str = "") -> None:
         ValueError: there is no such part, or the letters are not as many as the questions.
     """
     asked = questions(part)
-    given = "".join(answers.split()).lower()
+    given = "".join(str(answers).split()).lower()
     if not given:
         from IPython.display import Markdown, display  # a notebook has it
 
         display(Markdown("\n\n".join(_in_words(i, question) for i, question in enumerate(asked, start=1))))
         return
     if len(given) != len(asked) or not all(a in LETTERS[: len(q.choices)] for a, q in zip(given, asked, strict=False)):
-        raise ValueError(f"answers ({answers!r}) must be {len(asked)} letters, one of those shown for each question")
+        raise ValueError(f"answers ({answers!r}) must be {len(asked)} letters in one text, one for each question")
     for number, (question, letter) in enumerate(zip(asked, given, strict=True), start=1):
         print(f"{number:2} {letter}  {question.says(question.choices[LETTERS.index(letter)])}")
     print(f"{sum(letter == question.letter for question, letter in zip(asked, given, strict=True))} of {len(asked)}")

@@ -52,7 +52,10 @@ def nothing_added_nothing_changed(answer, x: Tensor, sublayer, norm, dropout) ->
 
 def gradients_from_above() -> list[tuple]:
     x = torch.tensor([[1.0, 2.0, 5.0]]) + torch.rand(1, 3)
-    return [(x, torch.randn(1, 3)), (3 * torch.randn(2, 4, 7), torch.randn(2, 4, 7))]
+    hardly_varies = 3e-3 * torch.randn(2, 5)  # eps counts there
+    return [
+        (x, torch.randn(1, 3)), (3 * torch.randn(2, 4, 7), torch.randn(2, 4, 7)), (hardly_varies, torch.randn(2, 5)),
+    ]  # fmt: skip
 
 
 def without_autograd(answer, x: Tensor, upstream: Tensor) -> dict:
@@ -61,7 +64,7 @@ def without_autograd(answer, x: Tensor, upstream: Tensor) -> dict:
 
 
 def stretched_token_has_small_gradient(answer, x: Tensor, upstream: Tensor) -> bool:
-    x, upstream = 100 * x.double(), upstream.double()
+    x, upstream = 1e5 * x.double(), upstream.double()
     return torch.allclose(10 * answer(10 * x, upstream), answer(x, upstream), rtol=1e-3)
 
 
@@ -96,6 +99,8 @@ EXERCISES = [
                   code="times = 512"),
             Wrong("that is what ten sublayers add; the token of the start is still in the sum", code="times = 1023"),
             Wrong("doubled ten times is 2 to the power of 10, and this is 2 times 10", code="times = 20"),
+            Wrong("ten times ten is what ten tenfold updates would add; each sublayer doubles what it reads",
+                  code="times = 100"),
         ],
     ),
     Exercise(
@@ -192,6 +197,10 @@ EXERCISES = [
             Wrong("the bias is added before the weight stretches it; stretch first, then shift",
                   "return deviation / (variance + eps).sqrt() * weight + bias",
                   "return (deviation / (variance + eps).sqrt() + bias) * weight"),
+            Wrong("the variance is taken around 0 and not around the mean: square the deviations, and not `x` "
+                  "itself", "deviation.square()", "x.square()"),
+            Wrong("the deviations are not squared: their absolute values are no variance",
+                  "deviation.square()", "deviation.abs()"),
         ],
         inputs=tokens_to_normalise,
         laws=[Law("only the pattern counts: a token stretched and shifted gives the same", pattern_alone_counts)],
@@ -242,6 +251,8 @@ EXERCISES = [
                   "sublayer(norm(x))"),
             Wrong("dropout acts on what the sublayer reads; it belongs on what the sublayer returns",
                   "dropout(sublayer(norm(x)))", "sublayer(dropout(norm(x)))"),
+            Wrong("the sum is right, but `x += ...` writes into the tokens that were handed in; write `x = x + ...`",
+                  "return x + dropout(sublayer(norm(x)))", "x += dropout(sublayer(norm(x)))\n    return x"),
         ],
         inputs=frames,
         laws=[Law("the stream is a plain sum, and a sublayer that returns zeros changes nothing",
@@ -334,6 +345,18 @@ EXERCISES = [
                       y = F.layer_norm(x, x.shape[-1:], eps=eps)
                       return torch.autograd.grad(y, x, upstream)[0]
                   """),
+            Wrong("both means are taken over all tokens together; each token has its own, `dim=-1, keepdim=True`",
+                  code="""
+                  def my_norm_gradient(x, upstream, eps=1e-5):
+                      deviation = x - x.mean(dim=-1, keepdim=True)
+                      root = (deviation.square().mean(-1, keepdim=True) + eps).sqrt()
+                      y = deviation / root
+                      return (upstream - upstream.mean() - y * (upstream * y).mean()) / root
+                  """),
+            Wrong("there is no eps; it stands under the root, beside the variance, and counts where a token hardly "
+                  "varies", "(variance + eps)", "variance"),
+            Wrong("eps is added to the root, and belongs under it, to the variance",
+                  "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
         ],
         inputs=gradients_from_above,
         use=without_autograd,

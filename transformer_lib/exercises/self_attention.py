@@ -140,6 +140,12 @@ EXERCISES = [
                   "scores"),
             Wrong("these are the weights; what is asked for is the weighted sum of the values", " @ value", ""),
             Wrong("the keys are not transposed: the product needs one key in each column", "key.T", "key"),
+            Wrong("the exponentials are not divided by their sum, so that the weights of a query do not sum to one",
+                  "scores.softmax(dim=-1)", "scores.exp()"),
+            Wrong("the exponentials are divided by the sum of the whole table; each row has a sum of its own, "
+                  "`sum(dim=-1, keepdim=True)`", "scores.softmax(dim=-1)", "scores.exp() / scores.exp().sum()"),
+            Wrong("each row has its own sum, but without `keepdim=True` the sums are a row and not a column, and "
+                  "divide the wrong numbers", "scores.softmax(dim=-1)", "scores.exp() / scores.exp().sum(dim=-1)"),
         ],
         inputs=queries_keys_values,
         laws=[Law("the weights of a query sum to one, so where all values are 1 every output is 1", keeps_ones)],
@@ -210,6 +216,8 @@ EXERCISES = [
                   " / math.sqrt(q.size(-1))", ""),
             Wrong("the root is that of the width of a value; a dot product is as wide as queries and keys",
                   "q.size(-1)", "v.size(-1)"),
+            Wrong("`transpose(0, 1)` exchanges sentences and tokens; of the keys the last two axes change places",
+                  "k.transpose(-2, -1)", "k.transpose(0, 1)"),
         ],
         inputs=tokens_and_matrices,
         laws=[Law("a sentence comes out the same alone and in a batch", sentences_are_apart)],
@@ -276,6 +284,10 @@ EXERCISES = [
                   "value.T - output", "output - value.T"),
             Wrong("this is the gradient at the keys, one row a key; the query is asked for",
                   "by_score @ key / root", "by_score.T @ query / root"),
+            Wrong("the gradient is divided by *d*, and it is the root of *d* that the scores were divided by",
+                  "by_score @ key / root", "by_score @ key / root**2"),
+            Wrong("this is the gradient of the mean of the outputs; each query has an output of its own, so take "
+                  "their sum", "by_score @ key / root", "by_score @ key / root / len(query)"),
         ],
         inputs=values_of_width_one,
         laws=[Law("when all values rise by 3 so does the output, and no gradient changes",

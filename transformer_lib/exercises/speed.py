@@ -1,5 +1,7 @@
 """Exercises of chapter 14: what need not be computed, and what must come out the same all the same."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ def batches_and_layers() -> list[tuple]:
     return [(torch.randn(1, 2, 1), few, nn.Linear(1, 1)), (torch.randn(4, 5, 6), real, nn.Linear(6, 7))]
 
 
-def output_and_work(answer, x: Tensor, real: Tensor, layer: nn.Module) -> dict | None:
+def output_and_work(answer, x: Tensor, real: Tensor, layer: nn.Module) -> Any:
     calls = []
 
     def counted(row: Tensor) -> Tensor:
@@ -22,7 +24,13 @@ def output_and_work(answer, x: Tensor, real: Tensor, layer: nn.Module) -> dict |
         return layer(row)
 
     output = answer(x, real, counted)
-    return None if output is None else {"the output": output, "the positions that the layer was given": calls}
+    if not isinstance(output, Tensor):
+        return output
+    return {
+        "the output": output,
+        "the positions that the layer was given": calls,
+        "whether a gradient finds its way back": output.requires_grad,
+    }
 
 
 def real_places() -> list[tuple]:
@@ -112,7 +120,8 @@ EXERCISES = [
             change the width. Lay the real tokens of all sentences side by side, in the order of the batch and without
             padding. Call the layer once, with these tokens and no others. Put what comes out back to the places of its
             tokens, with zeros at padding. Padding may stand anywhere, and a sentence may be all padding, though not all
-            of them at once. Of the row, both `(n_real, d_in)` and `(1, n_real, d_in)` will do.
+            of them at once. Of the row, both `(n_real, d_in)` and `(1, n_real, d_in)` will do. A gradient must find its
+            way back through it.
             """,
         stub='''
             def my_packed(x, real, layer):
@@ -184,6 +193,8 @@ EXERCISES = [
                       padded[:len(row)] = row
                       return padded.view(*real.shape, -1)
                   """),
+            Wrong("the numbers are right, but no gradient finds its way back to the layer; no `no_grad`, `detach` or "
+                  "`.data` on the way", "return padded", "return padded.detach()"),
             Wrong("the zeros are as wide as what goes into the layer; make them as wide as what comes out, for the "
                   "layer may change the width", "row.new_zeros(*real.shape, row.size(-1))", "torch.zeros_like(x)"),
             Wrong("the lengths are right and the places are not: this takes the first tokens of each sentence, as if "
@@ -194,6 +205,15 @@ EXERCISES = [
                       row = layer(torch.cat([x[i, :n] for i, n in enumerate(n_real)]))
                       padded = row.new_zeros(*real.shape, row.size(-1))
                       for i, part in enumerate(row.split(n_real)):
+                          padded[i, :len(part)] = part
+                      return padded
+                  """),
+            Wrong("the tokens are put at the front of each row, as if padding stood at the end only; each belongs "
+                  "to the place that it came from", code="""
+                  def my_packed(x, real, layer):
+                      row = layer(x[real])
+                      padded = row.new_zeros(*real.shape, row.size(-1))
+                      for i, part in enumerate(row.split(real.sum(dim=1).tolist())):
                           padded[i, :len(part)] = part
                       return padded
                   """),
@@ -277,6 +297,19 @@ EXERCISES = [
                       block = torch.ones(seq, seq, dtype=torch.bool).tril()
                       return torch.block_diag(*[block] * batch)[:n_real, :n_real].bool()
                   """),
+            Wrong("padding has rows and columns of its own here; only real tokens have them", code="""
+                  def my_row_mask(real):
+                      sentence = torch.arange(len(real)).repeat_interleave(real.size(1))
+                      return (sentence[:, None] == sentence).tril() & real.flatten()
+                  """),
+            Wrong("this is a mask for the batch, one for each sentence; the row is one sequence of all real tokens",
+                  code="""
+                  def my_row_mask(real):
+                      seq = real.size(1)
+                      return torch.ones(seq, seq, dtype=torch.bool).tril() & real[:, None, :]
+                  """),
+            Wrong("the places are right, but the mask holds numbers; `.bool()` makes permissions of them",
+                  "(sentence[:, None] == sentence).tril()", "(sentence[:, None] == sentence).tril().float()"),
         ],
         inputs=real_places,
         laws=[Law("a token sees no other sentence than its own", sentences_are_apart)],
@@ -402,6 +435,20 @@ EXERCISES = [
                           total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
                           largest = new
                       return mixed / total if total > 0 else mixed
+                  """),
+            Wrong("the loop ends at the first tile without a permitted key; later ones may have some, so `continue`",
+                  code="""
+                  def my_online_softmax(scores, values, mask, tile):
+                      scores = scores.masked_fill(~mask, -torch.inf)
+                      largest, total, mixed = torch.tensor(-torch.inf), torch.tensor(0.0), torch.tensor(0.0)
+                      for s, v in zip(scores.split(tile), values.split(tile)):
+                          if s.max() == -torch.inf:
+                              break
+                          new = torch.maximum(largest, s.max())
+                          correction, weights = (largest - new).exp(), (s - new).exp()
+                          total, mixed = total * correction + weights.sum(), mixed * correction + weights @ v
+                          largest = new
+                      return mixed / total if total > 0 else torch.tensor(0.0)
                   """),
         ],
         inputs=scores_and_tiles,

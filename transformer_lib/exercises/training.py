@@ -112,6 +112,8 @@ EXERCISES = [
             Wrong("that is how much probability was missing on average; the loss takes logarithms",
                   code="surprise = 1 - 7 / 24"),
             Wrong("that is the loss of the last token alone", code="surprise = math.log(8)"),
+            Wrong("that is the loss of the first token alone; take the mean of the three",
+                  code="surprise = math.log(2)"),
         ],
     ),
     Exercise(
@@ -218,6 +220,22 @@ EXERCISES = [
                   """),
             Wrong("for `F.cross_entropy` the classes are the second axis, and yours has the positions there; flatten "
                   "batch and length into one axis first", "logits[real], targets[real]", "logits, targets"),
+            Wrong("the sum is a plain number, through which no gradient can go; leave out `.item()`",
+                  "return total, ", "return total.item(), "),
+            Wrong("the logits are cut off from the gradient; no `detach` on the way",
+                  "logits[real]", "logits.detach()[real]"),
+            Wrong("two things are asked for, the sum and the number of the real tokens, and only the sum is "
+                  "returned", "return total, int(real.sum())", "return total"),
+            Wrong("the mask is inverted: it is the padding that is summed and counted",
+                  "targets != pad_id", "targets == pad_id"),
+            Wrong("*e* to the power of a large logit is infinite, and infinity divided by itself is no number; "
+                  "`log_softmax` avoids both", code="""
+                  def my_loss(logits, targets, pad_id):
+                      real = targets != pad_id
+                      p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+                      loss = -p.log().gather(-1, targets[..., None])[..., 0]
+                      return (loss * real).sum(), int(real.sum())
+                  """),
         ],
         inputs=logits_and_targets,
         use=sum_and_number,
@@ -312,6 +330,8 @@ EXERCISES = [
                   """),
             Wrong("the others get all of the rest each; it is shared among them, divided by $V-2$",
                   "smoothing / (logits.size(-1) - 2)", "smoothing"),
+            Wrong("the smoothing is shared among all $V$ tokens; the right one and the padding get nothing of it, "
+                  "so that $V-2$ share it", "logits.size(-1) - 2", "logits.size(-1)"),
         ],
         inputs=smoothed_logits_and_targets,
         use=loss_and_gradient,
@@ -450,6 +470,17 @@ EXERCISES = [
                               (total / in_all).backward()
                               optimizer.step()
                               optimizer.zero_grad()
+                  """),
+            Wrong("the gradients are cleared before each part, so that of a group only the last one counts, and "
+                  "each part is a mean of its own, divided by `k`; clear once a step, and divide by the tokens of "
+                  "the group", code="""
+                  def my_epoch(model, optimizer, parts, k):
+                      for i, (x, targets) in enumerate(parts):
+                          optimizer.zero_grad()
+                          total, number = token_loss(model(x), targets, pad_id=0)
+                          (total / number / k).backward()
+                          if (i + 1) % k == 0 or i == len(parts) - 1:
+                              optimizer.step()
                   """),
         ],
         inputs=parts_of_batches,

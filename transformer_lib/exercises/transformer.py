@@ -1,5 +1,7 @@
 """Exercises of chapter 9: the whole model, how it writes, and how its masks can be read from outside."""
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,13 +37,17 @@ def write(model: Transformer, src_ids: Tensor, wrong: str = "") -> list:
 
 
 def models_and_sources() -> list[tuple]:
-    """One source and one token, then two, then a batch with padding and a model that no mistake leaves cold."""
+    """One source and one token, then two, then a model whose first token ends a sentence, and a batch with padding and
+    a model that no mistake leaves cold."""
     ids = torch.randint(3, 20, (3, 5))
     ids[1, 3:] = 0
+    wrongs = ("no past", "no mask", "first")
     model = new_model()
-    while write(model, ids) in [write(model, ids, wrong) for wrong in ("no past", "no mask", "first")]:
+    while write(model, ids)[0][1] < 3 or write(model, ids) in [write(model, ids, wrong) for wrong in wrongs]:
         model = new_model()
-    return [(new_model(), ids[:1, :2], 1), (new_model(), ids[2:, :2], 2), (model, ids, 6)]
+    ending = copy.deepcopy(model)
+    ending.config = replace(model.config, eos_id=write(model, ids)[0][1])
+    return [(new_model(), ids[:1, :2], 1), (new_model(), ids[2:, :2], 2), (ending, ids[:1], 3), (model, ids, 6)]
 
 
 def written_and_counted(answer, model: Transformer, src_ids: Tensor, max_new_tokens: int) -> dict:
@@ -76,7 +82,12 @@ class Looker(nn.Module):
         super().__init__()
         self.vectors = torch.randn(20, 5).sort(dim=0).values
         self.vectors[:, [0, -1]] = 1.0
-        self.shares = torch.tensor(mask) * (0.5 + torch.rand(len(mask), len(mask)))
+        # What comes later moves a position too, by much less than counts. In the last one the features of a token add
+        # up to the same for all.
+        later = 2e-6 * torch.ones(len(mask), len(mask)).triu(1)
+        self.shares = torch.tensor(mask) * (0.5 + torch.rand(len(mask), len(mask))) + later
+        if len(mask) > 4:
+            self.vectors[:, 3] = -self.vectors[:, 1:3].sum(dim=-1)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.shares @ self.vectors[ids]
@@ -131,6 +142,7 @@ EXERCISES = [
             Wrong("heads were counted; the eight heads of an attention are one module",
                   code="how_many = (144, 30)"),
             Wrong("that is one layer on each side; there are six", code="how_many = (3, 5)"),
+            Wrong("the two numbers have changed places; the attentions come first", code="how_many = (30, 18)"),
         ],
     ),
     Exercise(
@@ -181,6 +193,14 @@ EXERCISES = [
             Wrong("it begins with padding, id 0, and in training every target begins with `<bos>`",
                   "model.config.bos_id", "model.config.pad_id",
                   source="https://github.com/harvardnlp/annotated-transformer/issues/127"),
+            Wrong("it stops when every row has written `<eos>`; here it is to go on, `max_new_tokens` times",
+                  "        ids = torch.cat([ids, best], dim=1)\n",
+                  "        ids = torch.cat([ids, best], dim=1)\n"
+                  "        if (best == model.config.eos_id).all():\n            break\n"),
+            Wrong("it stops at `<eos>` before that is written; here it is written like any token, and the loop goes on",
+                  "        ids = torch.cat([ids, best], dim=1)\n",
+                  "        if (best == model.config.eos_id).all():\n            break\n"
+                  "        ids = torch.cat([ids, best], dim=1)\n"),
             Wrong("`<bos>` is missing in what you return; it is asked for here, so that all ids are there",
                   "return ids", "return ids[:, 1:]"),
             Wrong("there is one token too few: `<bos>` is not one of the new ones", "range(max_new_tokens)",
@@ -194,6 +214,14 @@ EXERCISES = [
                   "memory, torch.ones_like(memory_mask))\n"),
             Wrong("only the last tokens are returned; asked are all ids, from `<bos>` on", "return ids",
                   "return best"),
+            Wrong("`argmax()` without an axis looks at all sentences and all words together; each sentence has its "
+                  "own next token, `dim=-1`", "argmax(dim=-1, keepdim=True)", "argmax().expand(len(ids), 1)"),
+            Wrong("the next token is drawn; here it is the likeliest",
+                  "logits[:, -1].argmax(dim=-1, keepdim=True)", "torch.multinomial(logits[:, -1].softmax(dim=-1), 1)"),
+            Wrong("the first ids are real numbers; ids are whole numbers, as `torch.full` makes them of a whole "
+                  "number",
+                  "torch.full((len(src_ids), 1), model.config.bos_id)",
+                  "torch.ones(len(src_ids), 1) * model.config.bos_id"),
         ],
         inputs=models_and_sources,
         use=written,
@@ -277,6 +305,10 @@ EXERCISES = [
                   "to them", "return ids", "return best"),
             Wrong("it hands over the first token, `<bos>`, in every step; the newest is the last one", "ids[:, -1:]",
                   "ids[:, :1]"),
+            Wrong("it stops when every row has written `<eos>`; this loop goes on, `max_new_tokens` times",
+                  "        ids = torch.cat([ids, best], dim=1)\n",
+                  "        ids = torch.cat([ids, best], dim=1)\n"
+                  "        if (best == model.config.eos_id).all():\n            break\n"),
             Wrong("the tokens are right, but the source is read in every step now; it is read once, before the loop",
                   code="""
                   def my_fast_translate(model, src_ids, max_new_tokens):
@@ -359,11 +391,21 @@ EXERCISES = [
             Wrong("what only falls is not seen: a difference may be negative; take its `abs`", ".abs()", ""),
             Wrong("all features have to move here; one that does is enough, so look at the largest difference",
                   "gap[0].amax", "gap[0].amin"),
+            Wrong("any difference counts here, the smallest too; only what is larger than 0.0001 has moved",
+                  "> 1e-4", "> 0"),
+            Wrong("the movements of the features are added up before their size is taken, and can cancel; take `abs` "
+                  "first", "    gap = (function(changed) - before).abs()\n"
+                  "        columns.append(gap[0].amax(dim=-1) > 1e-4)",
+                  "    gap = (function(changed) - before).sum(dim=-1).abs()\n"
+                  "        columns.append(gap[0] > 1e-4)"),
             Wrong("the table is inverted: `True` means that the output moved", "> 1e-4", "<= 1e-4"),
             Wrong("only position *j* is looked at when token *j* is replaced; it may move all the others",
                   "gap[0].amax(dim=-1) > 1e-4", "(gap[0].amax(dim=-1) > 1e-4) & (torch.arange(ids.size(1)) == j)"),
             Wrong("the places are right, but the table holds numbers; asked is a boolean one, so do not turn it into "
                   "numbers", "torch.stack(columns, dim=1)", "torch.stack(columns, dim=1).float()"),
+            Wrong("it is asked whether anything moves, and that is written on the diagonal; look at each position "
+                  "by itself, a whole column for each token",
+                  "gap[0].amax(dim=-1) > 1e-4", "(gap.max() > 1e-4) & (torch.arange(ids.size(1)) == j)"),
         ],
         inputs=lookers,
     ),

@@ -164,6 +164,8 @@ EXERCISES = [
             Wrong("the second piece of the pair is written again behind the new piece; after joining go on two places",
                   "i += step", "i += 1"),
             Wrong("that is the pair; asked is the dictionary in which it is joined", "return new", "return best"),
+            Wrong("the words without the pair are missing in the new dictionary; they stay as they are, and stay in "
+                  "it", "    return new", "    return {word: new[word] for word in new if new[word] != cut[word]}"),
         ],
         inputs=cuts,
     ),
@@ -320,6 +322,30 @@ EXERCISES = [
                   "product**0.25", "product"),
             Wrong("the score is right, but it lies between 0 and 1; BLEU is printed times 100", "return 100 * penalty",
                   "return penalty"),
+            Wrong("the n-grams of all sentences are put into one count before they are compared; what is shared is "
+                  "decided in each sentence, and then summed", code="""
+                  def my_bleu(answers, references):
+                      product = 1.0
+                      for n in range(1, 5):
+                          said, right = Counter(), Counter()
+                          for answer, reference in zip(answers, references):
+                              said += n_grams(answer, n)
+                              right += n_grams(reference, n)
+                          product *= (said & right).total() / said.total()
+                      length, wanted = sum(map(len, answers)), sum(map(len, references))
+                      return 100 * min(1, math.exp(1 - wanted / length)) * product**0.25
+                  """),
+            Wrong("the sentences are put into one, and n-grams run from one sentence into the next; count in each "
+                  "of them, and sum", code="""
+                  def my_bleu(answers, references):
+                      answer, reference = sum(answers, []), sum(references, [])
+                      product = 1.0
+                      for n in range(1, 5):
+                          said, right = n_grams(answer, n), n_grams(reference, n)
+                          product *= (said & right).total() / said.total()
+                      penalty = min(1, math.exp(1 - len(reference) / len(answer)))
+                      return 100 * penalty * product**0.25
+                  """),
         ],
         inputs=sentences,
     ),

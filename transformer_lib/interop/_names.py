@@ -65,6 +65,35 @@ GPT2 = {
     r"mlp\.c_proj": "feed_forward.fc2",
     "ln_f": "norm",
 }
+BERT_WHOLE = BERT | {
+    "^layers": "encoder.layers",
+    r"embeddings\.word_embeddings": "embedding",
+    r"embeddings\.position_embeddings": "positions",
+    r"embeddings\.token_type_embeddings": "types",
+    r"embeddings\.LayerNorm": "embedding_norm",
+    r"cls\.predictions\.transform\.dense": "transform",
+    r"cls\.predictions\.transform\.LayerNorm": "transform_norm",
+    r"cls\.predictions\.(decoder\.)?(weight|bias)": r"output.\2",
+}
+GPT2_WHOLE = GPT2 | {
+    r"self_attn_residual\.norm": "self_attn_norm",
+    r"feed_forward_residual\.norm": "feed_forward_norm",
+    "wte": "embedding",
+    "wpe": "positions",
+    "lm_head": "output",
+}
+LLAMA = {
+    r"^model\.": "",
+    "embed_tokens": "embedding",
+    r"self_attn\.o_proj": "self_attn.out_proj",
+    "mlp": "feed_forward",
+    "input_layernorm": "self_attn_norm",
+    "post_attention_layernorm": "feed_forward_norm",
+    "lm_head": "output",
+    r"block_sparse_moe\.gate": "feed_forward.router.gate",  # from here on Mixtral's
+    "block_sparse_moe": "feed_forward",
+    **{"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"},
+}
 
 
 def rename(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -75,6 +104,20 @@ def rename(tensors: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
             name = re.sub(rf"\b{theirs}\b", ours, name)
         renamed[name] = x
     return renamed
+
+
+def place(tensors: dict[str, Tensor], names: dict[str, str], unused: str = "") -> dict[str, Tensor]:
+    """Give each tensor its new name, but for those whose names fit the pattern `unused`, which are left out.
+
+    Raises:
+        ValueError: if two that differ get the same name.
+    """
+    placed: dict[str, Tensor] = {}
+    for theirs, x in tensors.items():
+        (ours,) = rename({theirs: x}, names)
+        if not re.fullmatch(unused, theirs) and not torch.equal(placed.setdefault(ours, x), x):
+            raise ValueError(f"{theirs} and another tensor, which differs, are both to be {ours}")
+    return placed
 
 
 def split_in_proj(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -95,6 +138,21 @@ def adopt(module: nn.Module, source: nn.Module, names: dict[str, str]) -> None:
             continue
         for setting in vars(part).keys() & {"eps", "dropout", "p", "num_heads"}:
             setattr(ours, "n_heads" if setting == "num_heads" else setting, getattr(part, setting))
+
+
+def fill(module: Module, tensors: dict[str, Tensor], tied: bool) -> Module:
+    """Load a model that was made on the meta device, with `embedding` and `output`, which may be one matrix.
+
+    Raises:
+        ValueError: if they are to be one, and differ; RuntimeError: as `load`.
+    """
+    table = tensors.get("embedding.weight")
+    if tied and table is not None and not torch.equal(tensors.setdefault("output.weight", table), table):
+        raise ValueError("the output layer differs from the embedding, to which the config ties it")
+    load(module, tensors)
+    if tied:
+        module.output.weight = module.embedding.weight
+    return module.eval()
 
 
 def load(module: Module, tensors: dict[str, Tensor]) -> Module:

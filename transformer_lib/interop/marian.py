@@ -51,7 +51,11 @@ def from_marian(source: nn.Module | str | Path) -> Transformer:
         ValueError: if a setting, or a tensor beside the weights, does not fit; the message names it.
         RuntimeError: if a weight does not fit; torch names it.
     """
-    settings, tensors = read_source(source, "marian")
+    return build_marian(*read_source(source, "marian"))
+
+
+def build_marian(settings: dict[str, Any], tensors: dict[str, Tensor]) -> Transformer:
+    """A `Transformer` of the settings and tensors of a `MarianMTModel`."""
     config, tensors = _config(settings), rename(tensors, MARIAN)
     order = torch.arange(config.d_model).view(2, -1).T.flatten()  # sine of clock 0, its cosine, sine of clock 1, ...
     encoding = sinusoidal_encoding(config.max_len, config.d_model).float()  # as the reference library keeps it

@@ -8,5 +8,5 @@ FOLDER = Path(__file__).with_name("results")
 
 
 def read(name: str) -> Any:
-    """Return the results of one script: `speed`, `ablation`, `trainings`, `comparison` or `combination`."""
+    """Return the results of one script, such as `speed`, `ablation`, `trainings` or `modern`."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))

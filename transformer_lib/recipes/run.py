@@ -19,7 +19,6 @@ from transformer_lib.recipes.recipe import Recipe
 from transformer_lib.recipes.tasks import Task
 from transformer_lib.schedules import cosine_rate
 from transformer_lib.training import Record, Trainer
-from transformer_lib.transformer import Transformer
 
 
 def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -63,7 +62,7 @@ class Run:
         if training.fast:
             from transformer_lib.fast import FastTransformer as Model
         else:
-            Model = Transformer
+            Model = task.Model
         self.model = Model(recipe.config(*task.vocab_sizes)).to(device)
         batches = TokenBatches(task.train_pairs(), batch_tokens=training.batch_tokens, seed=recipe.seed)
         rate = functools.partial(cosine_rate, peak=training.peak_rate, warmup=training.warmup, total=training.steps)
@@ -149,12 +148,12 @@ class Run:
         last = self.trainer.full_model()
         if last is None:
             return {}
-        path, models = self.folder / "model.safetensors", [Transformer.load(path) for path in self.snapshots()]
+        path, models = self.folder / "model.safetensors", [self.task.Model.load(path) for path in self.snapshots()]
         models[-1].load_state_dict(average_weights([model.state_dict() for model in models]))
         models[-1].half().save(path)
         for name, content in self.task.files.items():
             _files.replace(self.folder / name, content.encode())
-        results = {"last": self.task.examine(last), "averaged": self.task.examine(Transformer.load(path))}
+        results = {"last": self.task.examine(last), "averaged": self.task.examine(self.task.Model.load(path))}
         _files.replace(self.folder / "result.json", (json.dumps(results, indent=1) + "\n").encode())
         return results
 

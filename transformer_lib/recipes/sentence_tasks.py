@@ -23,6 +23,7 @@ class Sentences:
     """
 
     hint = "Write an English sentence, such as: Turn on the light"
+    Model = Transformer
     one_word = False
     size = 3000  # pieces, of both languages together
     max_len = 64  # pieces of the longest text to train on

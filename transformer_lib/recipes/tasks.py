@@ -1,4 +1,4 @@
-"""Tasks: texts in, texts out, and how well a model does: chapters 10 and 12. (That of 13: `sentence_tasks`.)"""
+"""Tasks: texts in, texts out, and how well a model does: chapters 10, 12. (13: `sentence_tasks`, 16: `text_task`.)"""
 
 import functools
 from pathlib import Path
@@ -10,6 +10,7 @@ from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from transformer_lib.decoding import exact_match, translate_ids
 from transformer_lib.recipes.recipe import PACKAGED
 from transformer_lib.recipes.sentence_tasks import Sentences
+from transformer_lib.recipes.text_task import Text
 from transformer_lib.transformer import Transformer
 
 Pairs = list[tuple[list[int], list[int]]]
@@ -21,6 +22,7 @@ class Task(Protocol):
     """What a training and the command ask of a task."""
 
     hint: str  # what a text may be
+    Model: type[Any]  # the class of its models
     one_word: bool  # whether a text is one word, so that several on a command line are several texts
     vocab_sizes: tuple[int, int]  # tokens of the source and of the target
     files: dict[str, str]  # names and contents: what has to stand beside a model for its ids to mean something
@@ -46,6 +48,7 @@ class Numbers:
     """English number words to German (chapter 10), trained as there, only longer."""
 
     hint = numbers.ACCEPTED
+    Model = Transformer
     one_word = False
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -93,6 +96,7 @@ class Pronounce:
     """English spelling to pronunciation (chapter 12), split by the place of a word in the dictionary."""
 
     hint = "Write an English word, such as: transformer"
+    Model = Transformer
     one_word = True
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -140,21 +144,23 @@ TASKS: dict[str, Any] = {
     "sentences": Sentences,
     "sentences_random": functools.partial(Sentences, split_by=sentences.split_at_random),
     "sentences_turkish": functools.partial(Sentences, language="turkish"),
+    "text": Text,
 }
 
 
-def load(task: str, path: str | Path | None = None) -> Transformer:
+def load(task: str, path: str | Path | None = None) -> Any:
     """Load the model of a task: the packaged one, or one that was trained for it.
 
     Raises:
         FileNotFoundError: if there is no such file, or none beside it that the task needs.
-        ValueError: if the file does not hold a Transformer of the task's tokens.
+        ValueError: if the file does not hold a model of the task's kind and tokens.
     """
     path = PACKAGED / task / "model.safetensors" if path is None else Path(path)
-    model = Transformer.load(path)
-    config, want = model.config, (*TASKS[task](path.parent).vocab_sizes, PAD_ID, BOS_ID, EOS_ID)
+    about = TASKS[task](path.parent)
+    model = about.Model.load(path)
+    config, want = model.config, (*about.vocab_sizes, PAD_ID, BOS_ID, EOS_ID)
     have = (config.src_vocab_size, config.tgt_vocab_size, config.pad_id, config.bos_id, config.eos_id)
     if have != want:
         names = "(source tokens, target tokens, pad, bos, eos)"
-        raise ValueError(f"{path} holds a Transformer with {names} = {have}; the task {task} needs {want}")
+        raise ValueError(f"{path} holds a {about.Model.__name__} with {names} = {have}; the task {task} needs {want}")
     return model

@@ -54,7 +54,9 @@ ALTERNATIVES = {
         """,
         """
         def my_attention(scores, values, mask):
-            shares = torch.exp(scores - scores.detach().amax()) * mask
+            low = scores.masked_fill(~mask, -1e30)
+            largest = low.detach().amax(-1, keepdim=True)
+            shares = torch.exp(low - largest) * mask
             weights = shares / shares.sum(-1, keepdim=True).clamp(min=1e-30)
             return torch.einsum("qk,kd->qd", weights, values)
         """,

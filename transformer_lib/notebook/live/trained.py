@@ -60,6 +60,9 @@ def show_model(
 ) -> None:
     """Show a trained `Transformer` below the cell: a picture of one attention map, and the model to ask and to break.
 
+    In a notebook the figure holds the weights, so that it asks nobody for them: the notebook grows by 0.7 MB with the
+    model of `numbers`, by 4.6 MB with that of `pronounce` at 39 levels. A line above the figure says how much it is.
+
     Args:
         model: a model of the book, or one that you have trained on the same tokens.
         vocabularies: the tokens of source and target, by id.
@@ -75,5 +78,10 @@ def show_model(
     same = copy.deepcopy(model).cpu().float().eval()  # with the weights that the page has
     for parameter in same.parameters():
         parameter.data = rounded(parameter.data, levels)
-    page = lambda: [as_page(model, vocabularies, name, levels=levels)]  # noqa: E731
-    display_live("model", at_rest(same, vocabularies, data), page)
+
+    def scripts() -> list[str]:
+        script = as_page(model, vocabularies, name, levels=levels)
+        print(f"The figure below holds the weights of the model: the notebook grows by {len(script) / 1e6:.1f} MB.")
+        return [script]
+
+    display_live("model", at_rest(same, vocabularies, data), scripts)
