@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import Rows, in_order, parameters
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import pronunciation
 from transformer_lib.data.batches import TokenBatches
@@ -63,7 +63,7 @@ def run(task: Pronounce, change: dict, seed: int, tokens: int) -> dict[str, floa
     Trainer(model, batches, rate=rate, smoothing=training["smoothing"]).fit(steps)
     unseen = TokenBatches(pronunciation.encode_pairs(task.split.dev[::6][:1000]), batch_tokens=2048)
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters(model),
         "steps": steps,
         "loss": evaluate(model, unseen).loss,
         **task.measure(model),

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from num2words import num2words
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import Rows, make_missing
 from transformer_lib import recipes
 from transformer_lib.data import numbers
 from transformer_lib.data.batches import TokenBatches
@@ -104,19 +104,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = {"steps": STEPS, "batch_tokens": TOKENS, "torch": torch.__version__}
-    first = [{"way": way, "rate": rate, "seed": 0} for way, rates in RATES.items() for rate in rates]
-    make_all(first, options.out, about)
+    first = [(None, run, {"way": way, "rate": rate, "seed": 0}) for way, rates in RATES.items() for rate in rates]
+    make_missing(first, options.out, about, SECONDS)
     rows = Rows(options.out, about).rows
     best = {way: chosen(rows, way) for way in RATES}
-    others = [{"way": way, "rate": best[way], "seed": seed} for seed in range(1, options.seeds) for way in RATES]
-    make_all(others, options.out, about)
-
-
-def make_all(jobs: list[dict], out: Path, about: dict) -> None:
-    """Make the runs that are not in the file yet."""
-    jobs = [job for job in jobs if not Rows(out, about).has(**job)]
-    for job in in_order(jobs, SECONDS):
-        Rows(out, about).add(run(job))
+    seeds = range(1, options.seeds)
+    others = [(None, run, {"way": way, "rate": best[way], "seed": seed}) for seed in seeds for way in RATES]
+    make_missing(others, options.out, about, SECONDS)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import Rows, in_order, parameters
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers, pronunciation
 from transformer_lib.data.batches import TokenBatches
@@ -51,10 +51,6 @@ PARTS = (
     "nothing", "self-attention, encoder", "self-attention, decoder", "cross-attention", "encoder", "feed-forward",
     "positions", "residuals", "norms", "causal mask",
 )  # fmt: skip
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def model_without(config: TransformerConfig, part: str) -> Transformer:

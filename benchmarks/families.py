@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import make_missing, parameters
 from transformer_lib.config import TransformerConfig
 from transformer_lib.data import numbers
 from transformer_lib.data.batches import TokenBatches, pad_sequences
@@ -62,10 +62,6 @@ def config(d_ff: int, layers: int) -> TransformerConfig:
         src_vocab_size=VOCAB, tgt_vocab_size=VOCAB, n_encoder_layers=layers, d_ff=d_ff, max_len=48, dropout=0.0,
         norm_first=True, share_vocab=True,
     )  # fmt: skip
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def new_model(family: str) -> nn.Module:
@@ -168,10 +164,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = {"steps": STEPS, "rate": RATE, "looked_at": list(LOOKED_AT), "torch": torch.__version__}
-    rows = Rows(options.out, about)
-    todo = [{"family": family, "seed": seed} for seed in range(options.seeds) for family in FAMILIES]
-    for job in in_order([job for job in todo if not rows.has(**job)], SECONDS):
-        rows.add(run(job))
+    jobs = [{"family": family, "seed": seed} for seed in range(options.seeds) for family in FAMILIES]
+    make_missing([(None, run, job) for job in jobs], options.out, about, SECONDS)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import make_missing, parameters
 from transformer_lib.data import pronunciation
 from transformer_lib.data.batches import TokenBatches
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
@@ -60,10 +60,6 @@ PARTS: dict[str, dict] = {
     "Llama": {"norm": "rms", "feed_forward": "swiglu", "positions": "rotary", "n_kv_heads": 2, "bias": False},
 }
 LENGTHS = ("sinusoidal", "learned", "rotary", "alibi", "none")
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def same_size(**changes: object) -> DecoderConfig:
@@ -222,13 +218,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = {"steps": STEPS, "torch": torch.__version__}
-    todo = []
+    jobs = []
     for seed in range(options.seeds):
-        todo += [("parts", run_part, {"part": part, "seed": seed}) for part in PARTS]
-        todo += [("lengths", run_length, {"positions": name, "seed": seed}) for name in LENGTHS]
-    todo = [(part, run, job) for part, run, job in todo if not Rows(options.out, about, part).has(**job)]
-    for part, run, job in in_order(todo, SECONDS):
-        Rows(options.out, about, part).add(run(job))
+        jobs += [("parts", run_part, {"part": part, "seed": seed}) for part in PARTS]
+        jobs += [("lengths", run_length, {"positions": name, "seed": seed}) for name in LENGTHS]
+    make_missing(jobs, options.out, about, SECONDS)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import make_missing
 from transformer_lib import (
     TokenBatches,
     Trainer,
@@ -329,14 +329,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = {"steps": options.steps, "size": options.size, "torch": torch.__version__}
-    todo = [("numbers", {"seed": seed}) for seed in range(options.seeds)] + [("pronounce", {"words": options.words})]
-    todo = [(part, job) for part, job in todo if not Rows(options.out, about, part).has(**job)]
-    for part, job in in_order(todo, SECONDS):
-        if part == "numbers":
-            row = run_seed(job["seed"], options.steps, options.size)
-        else:
-            row = run_pronounce(job["words"])
-        Rows(options.out, about, part).add(row)
+
+    def read(job: dict) -> dict:
+        return run_seed(job["seed"], options.steps, options.size)
+
+    jobs = [("numbers", read, {"seed": seed}) for seed in range(options.seeds)]
+    jobs.append(("pronounce", lambda job: run_pronounce(job["words"]), {"words": options.words}))
+    make_missing(jobs, options.out, about, SECONDS)
 
 
 if __name__ == "__main__":

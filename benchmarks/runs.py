@@ -2,9 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from torch import nn
 
 from transformer_lib import _files
 
@@ -57,3 +59,24 @@ class Rows:
         self.rows += rows
         write(self.path, self.results)
         print(*rows, sep="\n", flush=True)
+
+
+def make_missing(
+    jobs: Sequence[tuple[str | None, Callable[[dict], dict], dict]], path: Path, about: dict[str, Any], seconds: float
+) -> None:
+    """Make the rows that a file does not hold yet, and write it after each.
+
+    Args:
+        jobs: the part of the file, or None for the whole; what makes a row of a job; and the job, which the row holds.
+        path: the file, as of `Rows`.
+        about: what was chosen, as of `Rows`.
+        seconds: that a row took where it was made last, as of `in_order`.
+    """
+    missing = [(part, run, job) for part, run, job in jobs if not Rows(path, about, part).has(**job)]
+    for part, run, job in in_order(missing, seconds):
+        Rows(path, about, part).add(run(job))  # read anew: the file may have other parts
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers a model learns."""
+    return sum(p.numel() for p in model.parameters())

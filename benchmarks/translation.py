@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.runs import Rows, in_order
+from benchmarks.runs import Rows, in_order, parameters
 from benchmarks.systems import Fast, Marian, Torch, TorchAsItStarts
 from transformer_lib._progress import progress
 from transformer_lib.config import TransformerConfig
@@ -78,7 +78,7 @@ def compare_systems(kinds: dict[str, type], steps: int, seed: int) -> list[dict]
         for name, trainer in trainers.items():
             seconds[name] += spent(trainer.fit, stop, show=False)[1]
     for name, trainer in trainers.items():
-        about = {"system": name, "seed": seed, "parameters": sum(p.numel() for p in trainer.model.parameters())}
+        about = {"system": name, "seed": seed, "parameters": parameters(trainer.model)}
         training = {"loss": trainer.history[-1]["loss"], "train_seconds": seconds[name]}
         rows.append({**about, **training, **examine(trainer.model, task)})
     return rows
