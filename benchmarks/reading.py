@@ -83,6 +83,15 @@ def hooked(module: nn.Module, change: Callable[[Tensor], Tensor | None], before:
 
 
 @contextlib.contextmanager
+def no_encoder_attention(model: Transformer) -> Iterator[None]:
+    """Let no word of the source look at another."""
+    with contextlib.ExitStack() as stack:
+        for layer in model.encoder.layers:
+            stack.enter_context(hooked(layer.self_attn, torch.zeros_like))
+        yield
+
+
+@contextlib.contextmanager
 def other_maps(module: MultiHeadAttention, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Let all heads of a module attend with changed weights."""
 
@@ -269,9 +278,7 @@ class Reading:
                     hits = (self.logits().argmax(-1) == self.tgt[:, 1:]) | ~self.real
                     found[f"{name} {i}"] = hits[self.real].double().mean().item()
                     found[f"{name} {i}, whole"] = hits.all(1).double().mean().item()  # what it says by itself, too
-        with contextlib.ExitStack() as stack:
-            for layer in self.model.encoder.layers:
-                stack.enter_context(hooked(layer.self_attn, torch.zeros_like))
+        with no_encoder_attention(self.model):
             found |= {"no encoder attention": self.words(), "no encoder attention, whole": self.whole()}
         return found
 
@@ -311,9 +318,7 @@ def run_pronounce(words: int) -> dict:
     task, model = TASKS["pronounce"](), load("pronounce")
     entries = task.split.dev[:: max(1, len(task.split.dev) // words)][:words]
     whole = task.score(model, entries)["word_error"]
-    with contextlib.ExitStack() as stack:
-        for layer in model.encoder.layers:
-            stack.enter_context(hooked(layer.self_attn, torch.zeros_like))
+    with no_encoder_attention(model):
         without = task.score(model, entries)["word_error"]
     return {"words": len(entries), "whole": whole, "no encoder attention": without}
 

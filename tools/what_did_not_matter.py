@@ -284,7 +284,7 @@ for task, told in (("numbers", BELOW_1000), ("pronounce", "pronunciation; width 
         f"no {part.replace(', ', ' in the ')}": whole | {"part": part} for part in (
         "cross-attention", "residuals", "causal mask", "positions", "self-attention, encoder",
         "self-attention, decoder", "encoder", "feed-forward", "norms")},
-        (FORCED, WIDER), "combination/rows", rf'(?m)^table\("{task}"\)')]
+        (FORCED, WIDER), "combination/rows", rf'(?m)^print_table\("{task}"\)')]
 for n in (4, 6, 8):
     small, deep = ({**whole, "task": "numbers", "layers": layers} for layers in (2, n))
     for before, task, runs in (
@@ -329,7 +329,7 @@ SEEDS += [
         "batches twice as large, half as many steps": r"30 steps of 1024, rate 0\.001:",
         "the same at twice the rate": r"30 steps of 1024, rate 0\.002:"}),
 ]
-FAMILY = "number words below 10,000; width 64, as many parameters, as many answers, 400 steps"
+FAMILY = "10,000 number words; width 64, as many parameters, as many answers, 400 steps"
 SEEDS += [E("16_three_families", FAMILY, 3, Measure("numbers right", 3), "right/-1", {"family": "encoder-decoder"}, {
     "a decoder alone in place of encoder and decoder": {"family": "decoder-only"},
     "an encoder alone in place of encoder and decoder": {"family": "encoder-only"}}, (), "families/rows", '"families"')]

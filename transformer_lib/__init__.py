@@ -36,8 +36,9 @@ from transformer_lib.training import Trainer
 
 # Chapters 10 and 11: how it speaks.
 from transformer_lib.decoding import exact_match, greedy_decode, next_log_probs, translate_ids
-from transformer_lib.sampling import keep_top_k, keep_top_p, sample_decode
+from transformer_lib.sampling import draw_tokens, keep_top_k, keep_top_p, sample_decode
 from transformer_lib.beam import Hypotheses, beam_hypotheses, beam_search, gnmt_penalty
+from transformer_lib.beam import beam_is_over, beam_step, rank_hypotheses
 
 # What lives in a wing and is known by a short name too: chapters 12 and 14.
 IN_WINGS = {"average_weights": "recipes", "FastTransformer": "fast", "Rows": "fast", "packed_attention": "fast"}
@@ -58,9 +59,9 @@ __all__ = [
     "Batch", "Decoder", "DecoderCache", "DecoderLayer", "Encoder", "EncoderLayer", "Evaluation", "FastTransformer",
     "FeedForward", "Hypotheses", "KVCache", "LayerNorm", "MemoryCache", "MultiHeadAttention", "PositionalEncoding",
     "Rows", "SimpleSelfAttention", "SublayerConnection", "TokenBatches", "TokenEmbedding", "Trainer", "Transformer",
-    "TransformerConfig", "Vocabulary", "average_weights", "beam_hypotheses", "beam_search", "causal_mask",
-    "cosine_rate", "evaluate", "evaluating", "exact_match", "gnmt_penalty", "greedy_decode", "inverse_sqrt_rate",
-    "keep_top_k", "keep_top_p", "layer_norm", "next_log_probs", "noam_rate", "packed_attention", "pad_sequences",
-    "padding_mask", "record_attention", "sample_decode", "scaled_dot_product_attention", "sinusoidal_encoding",
-    "smoothed_targets", "token_loss", "translate_ids",
+    "TransformerConfig", "Vocabulary", "average_weights", "beam_hypotheses", "beam_is_over", "beam_search", "beam_step",
+    "causal_mask", "cosine_rate", "draw_tokens", "evaluate", "evaluating", "exact_match", "gnmt_penalty",
+    "greedy_decode", "inverse_sqrt_rate", "keep_top_k", "keep_top_p", "layer_norm", "next_log_probs", "noam_rate",
+    "packed_attention", "pad_sequences", "padding_mask", "rank_hypotheses", "record_attention", "sample_decode",
+    "scaled_dot_product_attention", "sinusoidal_encoding", "smoothed_targets", "token_loss", "translate_ids",
 ]

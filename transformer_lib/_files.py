@@ -5,13 +5,15 @@ what `kind` of thing it holds, what is no tensor about it, and the SHA-256 of ev
 damage, and would hand out weights with flipped bits.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -132,6 +134,26 @@ def check_names(weights: Iterable[str], expected: Iterable[str], hint: str) -> N
     if strange:
         some = ", ".join(strange[:3]) + (" ..." if len(strange) > 3 else "")
         raise ValueError(f"the weights are not those of the model, they differ in {some}; {hint}")
+
+
+def write_model(path: str | Path, model: Any, plain: Callable[[Any], nn.Module]) -> None:
+    """Write config and weights of a model, which must be those that `plain` makes of the config: no adapters."""
+    weights = plain_weights(model)
+    with torch.device("meta"):
+        expected = plain(model.config).state_dict()
+    check_names(weights, expected, "merge adapters first, or keep model.state_dict() in a file of your own")
+    write(path, "model", weights, {"config": dataclasses.asdict(model.config)})
+
+
+def read_model(path: str | Path, kind: type[nn.Module], config: type) -> Any:
+    """Read what `write_model` wrote into a new `kind`, on the CPU, in torch's default type, to evaluate."""
+    weights, about = read(path, "model")
+    try:
+        model = kind(config(**about["config"]))
+        load_plain_weights(model, weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold a {kind.__name__}: {error}") from None
+    return model.eval()
 
 
 def of_training(weights: dict[str, Tensor], optimizer: dict, random: Iterable[Tensor]) -> dict[str, Tensor]:

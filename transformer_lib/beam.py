@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from transformer_lib._checks import check_number, check_whole
@@ -36,6 +36,52 @@ def gnmt_penalty(length: Float[Tensor, "*batch"] | int | float, alpha: float) ->
     """
     check_number(alpha=alpha, zero=True)
     return ((5 + length) / 6) ** alpha
+
+
+def beam_step(
+    log_probs: Float[Tensor, "batch beam"],
+    ended: Bool[Tensor, "batch beam"],
+    steps: Float[Tensor, "batch beam vocab"],
+    pad_id: int,
+) -> tuple[Float[Tensor, "batch beam"], Int[Tensor, "batch beam"], Int[Tensor, "batch beam"]]:
+    """Extend every beginning by every token, and keep the best: their log-probabilities, parents and new tokens.
+
+    `steps` are the log-probabilities of the tokens that may follow; a parent is a place in the beam before. What has
+    ended is an answer: it is extended by padding only, at no cost, and kept whatever its probability. The places left
+    go to the likeliest extensions of the others. Built in chapter 11.
+    """
+    totals = (log_probs.unsqueeze(-1) + steps).masked_fill(ended.unsqueeze(-1), -torch.inf)  # (batch, beam, vocab)
+    totals[..., pad_id] = log_probs.masked_fill(~ended, -torch.inf)
+    ranks = totals.clone()
+    ranks[..., pad_id].masked_fill_(ended, torch.inf)
+    beam_size, vocab_size = steps.shape[1:]
+    places = ranks.flatten(1).topk(beam_size).indices  # (batch, beam)
+    return totals.flatten(1).gather(1, places), places // vocab_size, places % vocab_size
+
+
+def beam_is_over(
+    scores: Float[Tensor, "batch beam"], hopes: Float[Tensor, "batch beam"], ended: Bool[Tensor, "batch beam"]
+) -> bool:
+    """Return whether in no sentence a beginning can become better than the best answer: none hopes for more.
+
+    The `hopes` are the highest scores that beginnings can come to. Built in chapter 11.
+    """
+    best = scores.masked_fill(~ended, -torch.inf).amax(dim=1)  # (batch,)
+    return bool((best >= hopes.masked_fill(ended, -torch.inf).amax(dim=1)).all())
+
+
+def rank_hypotheses(
+    ids: Int[Tensor, "batch beam tgt_len"],
+    log_probs: Float[Tensor, "batch beam"],
+    scores: Float[Tensor, "batch beam"],
+    ended: Bool[Tensor, "batch beam"],
+    pad_id: int,
+) -> Hypotheses:
+    """Put what has ended first, the best before the others; where there is no answer, padding. Built in chapter 11."""
+    order = scores.masked_fill(~ended, -torch.inf).argsort(dim=1, descending=True, stable=True)  # (batch, beam)
+    ids, log_probs = ids.take_along_dim(order.unsqueeze(-1), dim=1), log_probs.gather(1, order)
+    ids = ids.masked_fill(log_probs.isinf().unsqueeze(-1), pad_id)
+    return Hypotheses(ids, log_probs, scores.gather(1, order))
 
 
 @torch.no_grad()
@@ -81,33 +127,20 @@ def beam_hypotheses(
         log_probs[:, 0] = 0.0  # one beginning, the empty one
         scores, ended = log_probs, torch.zeros_like(log_probs, dtype=torch.bool)
         for _ in range(max_new_tokens):
-            # Extend every beginning by every token; an answer that has ended only by padding, at no cost.
             steps = next_log_probs(model, ids, memory, memory_mask, cache).unflatten(0, ended.shape)
-            totals = (log_probs.unsqueeze(-1) + steps).masked_fill(ended.unsqueeze(-1), -torch.inf)
-            totals[..., config.pad_id] = log_probs.masked_fill(~ended, -torch.inf)  # (batch, beam, vocab)
-            # Keep every answer, whatever its probability, and in the places left the likeliest extensions.
-            ranks = totals.clone()
-            ranks[..., config.pad_id].masked_fill_(ended, torch.inf)
-            places = ranks.flatten(1).topk(beam_size).indices  # (batch, beam)
-            log_probs = totals.flatten(1).gather(1, places)
-            # Let each row go on from its parent's.
-            parents, tokens = places // config.tgt_vocab_size, places % config.tgt_vocab_size
-            rows = (first_rows + parents).flatten()
+            log_probs, parents, tokens = beam_step(log_probs, ended, steps, config.pad_id)  # (batch, beam) each
+            rows = (first_rows + parents).flatten()  # each row goes on from its parent's
             ids = torch.cat([ids[rows], tokens.view(-1, 1)], dim=1)  # (batch * beam, tgt_len)
             if cache is not None:
                 cache.select(rows)
             ended = (ended.gather(1, parents) | (tokens == config.eos_id)) & log_probs.isfinite()
-            # Stop if no beginning can become better than the best answer.
             lengths = (ids[:, 1:] != config.pad_id).sum(dim=1).view_as(ended)
             scores = log_probs / gnmt_penalty(lengths.to(log_probs.dtype), length_penalty)
             hopes = log_probs / gnmt_penalty(max_new_tokens, length_penalty)
-            best, hope = scores.masked_fill(~ended, -torch.inf), hopes.masked_fill(ended, -torch.inf)
-            if (best.amax(dim=1) >= hope.amax(dim=1)).all():
+            if beam_is_over(scores, hopes, ended):
                 break
-    order = scores.masked_fill(~ended, -torch.inf).argsort(dim=1, descending=True, stable=True)  # answers first
-    log_probs, scores = log_probs.gather(1, order), scores.gather(1, order)
-    answers = ids[(first_rows + order).flatten(), 1:].unflatten(0, order.shape)  # (batch, beam, tgt_len)
-    return Hypotheses(answers.masked_fill(log_probs.isinf().unsqueeze(-1), config.pad_id), log_probs, scores)
+    answers = ids[:, 1:].unflatten(0, ended.shape)  # (batch, beam, tgt_len)
+    return rank_hypotheses(answers, log_probs, scores, ended, config.pad_id)
 
 
 def beam_search(

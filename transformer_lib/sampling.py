@@ -38,6 +38,35 @@ def keep_top_p(logits: Float[Tensor, "*batch vocab"], p: float) -> Float[Tensor,
     return logits.masked_fill(dropped, -torch.inf)
 
 
+def draw_tokens(
+    logits: Float[Tensor, "batch vocab"],
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Int[Tensor, " batch"]:
+    """Draw a token of each row by its probability.
+
+    Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2019, section 3. Built in chapter 11.
+
+    Args:
+        logits: of all tokens, or their log-probabilities; what is minus infinity never comes.
+        temperature: what the logits are divided by: below 1 the likely tokens get likelier, above 1 all become alike.
+        top_k: then draw from so many likeliest tokens only.
+        top_p: then draw from the likeliest tokens that sum to this share only.
+        generator: where chance comes from, on the device of the logits; torch's own by default.
+
+    Raises:
+        ValueError: if a setting is out of range; the message names it.
+    """
+    check_number(temperature=temperature)
+    logits = logits / temperature
+    logits = logits if top_k is None else keep_top_k(logits, top_k)
+    logits = logits if top_p is None else keep_top_p(logits, top_p)
+    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)
+
+
 @torch.no_grad()
 def sample_decode(
     model: Transformer,
@@ -50,20 +79,10 @@ def sample_decode(
     generator: torch.Generator | None = None,
     use_cache: bool = True,
 ) -> Int[Tensor, "batch tgt_len"]:
-    """Translate a batch, drawing every token by its probability.
+    """Translate a batch, each token by `draw_tokens`, which says what the options mean.
 
-    The logits are divided by `temperature`, then cut by `top_k`, then by `top_p`; what is left is drawn from in
-    proportion. Sentences end and are padded as in `greedy_decode`. Built in chapter 11.
-
-    Args:
-        model: the `Transformer`.
-        src_ids: the sources, padded; repeat a source to draw several answers for it.
-        max_new_tokens: the longest answer, EOS included.
-        temperature: below 1 the likely tokens get likelier, towards 0 as in `greedy_decode`; above 1 all become alike.
-        top_k: draw from so many likeliest tokens only.
-        top_p: draw from the likeliest tokens that sum to this share only.
-        generator: where chance comes from, on the model's device; torch's own by default.
-        use_cache: keep keys and values from step to step; the answer is the same without, only slower.
+    Sentences end and are padded as in `greedy_decode`, which is the limit at a temperature of 0. Repeat a source to
+    draw several answers for it. Without a cache the answer is the same, only slower. Built in chapter 11.
 
     Returns:
         The answers without BOS, as wide as the longest.
@@ -72,7 +91,6 @@ def sample_decode(
         ValueError: if a setting is out of range; the message names it.
     """
     check_room(model, max_new_tokens)
-    check_number(temperature=temperature)
     config = model.config
     with evaluating(model):
         memory, memory_mask = model.encode(src_ids)
@@ -80,11 +98,9 @@ def sample_decode(
         ids = src_ids.new_full((src_ids.size(0), 1), config.bos_id)  # (batch, 1)
         ended = torch.zeros_like(ids[:, 0], dtype=torch.bool)
         for _ in range(max_new_tokens):
-            logits = next_log_probs(model, ids, memory, memory_mask, cache) / temperature  # (batch, vocab)
-            logits = logits if top_k is None else keep_top_k(logits, top_k)
-            logits = logits if top_p is None else keep_top_p(logits, top_p)
-            token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)  # (batch,)
-            token = token.masked_fill(ended, config.pad_id)
+            log_probs = next_log_probs(model, ids, memory, memory_mask, cache)  # (batch, vocab)
+            token = draw_tokens(log_probs, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+            token = token.masked_fill(ended, config.pad_id)  # (batch,)
             ids = torch.cat([ids, token.unsqueeze(1)], dim=1)
             ended = ended | (token == config.eos_id)
             if ended.all():

@@ -1,11 +1,9 @@
 """The whole Transformer: token ids in, logits out (chapter 9)."""
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -98,11 +96,7 @@ class Transformer(nn.Module):
         Raises:
             ValueError: if the weights are not those of a plain `Transformer`: an adapter must be merged first.
         """
-        weights = _files.plain_weights(self)
-        with torch.device("meta"):
-            expected = Transformer(self.config).state_dict()
-        _files.check_names(weights, expected, "merge adapters first, or keep model.state_dict() in a file of your own")
-        _files.write(path, "model", weights, {"config": dataclasses.asdict(self.config)})
+        _files.write_model(path, self, Transformer)
 
     @classmethod
     def load(cls, path: str | Path) -> "Transformer":
@@ -112,13 +106,7 @@ class Transformer(nn.Module):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged or was not written by `save`.
         """
-        weights, about = _files.read(path, "model")
-        try:
-            model = cls(TransformerConfig(**about["config"]))
-            _files.load_plain_weights(model, weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} does not hold a Transformer: {error}") from None
-        return model.eval()
+        return _files.read_model(path, cls, TransformerConfig)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import re
 
 from docutils import nodes
+from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.nodes import make_refnode
@@ -85,12 +86,55 @@ def plain_signatures(app: Sphinx, page: str, template: str, context: dict, doctr
         context["body"] = re.sub(r"<dl>(.*?)</dl>", lines, context["body"], flags=re.DOTALL)
 
 
+class EveryName(Directive):
+    """The place of the list that `list_names` makes when all pages have been read."""
+
+    def run(self) -> list[nodes.Node]:
+        return [nodes.comment("", "every name")]
+
+
+def list_names(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Every class and function by module, each leading to its page.
+
+    All once stood on the page of this list. So each entry bears the anchors of old, for links from outside; in one
+    piece with the pages, where they exist, it does not.
+    """
+    alone = "single" not in app.builder.name and app.builder.format == "html"
+    for place in [node for node in doctree.findall(nodes.comment) if node.astext() == "every name"]:
+        domain, entries = app.env.get_domain("py"), {}
+        pages = app.env.toctree_includes.get(page, [])  # in the order of the table of contents
+        found_there = [item for item in domain.objects.items() if item[1].docname in pages]
+        for name, found in sorted(found_there, key=lambda item: pages.index(item[1].docname)):
+            if found.objtype in ("module", "class", "function", "exception"):
+                title = nodes.literal(text=name if found.objtype == "module" else name.rpartition(".")[2])
+                link = make_refnode(app.builder, page, found.docname, found.node_id, title)
+                entries[name] = (found.objtype, nodes.inline("", "", link))
+            above = next((n for n in (name, name.rpartition(".")[0]) if n in entries), None)
+            if alone and above:
+                entries[above][1]["ids"].append(found.node_id)
+        listed = nodes.definition_list()
+        for kind, entry in entries.values():
+            if kind == "module":
+                names = nodes.paragraph()
+                listed += nodes.definition_list_item("", nodes.term("", "", entry), nodes.definition("", names))
+            else:
+                names += [nodes.Text(", ")] * bool(len(names)) + [entry]
+        place.replace_self(listed)
+
+
+def outdated(app: Sphinx, env, *_: object) -> list[str]:
+    """Nobody tells Sphinx when the library changes."""
+    return [page for page in env.found_docs if page.startswith("chapters/api")]
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("autodoc-process-docstring", markdown, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", by_name, priority=900)  # after intersphinx
     app.connect("config-inited", settings, priority=150)  # after the address is known
-    app.connect("env-get-outdated", lambda *_: ["chapters/api"])  # nobody tells Sphinx when the library changes
+    app.add_directive("every-name", EveryName)
+    app.connect("doctree-resolved", list_names)
+    app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", plain_signatures)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

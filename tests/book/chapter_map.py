@@ -11,7 +11,8 @@ BUILT = {
     8: "DecoderLayer Decoder",
     9: "Transformer",
     10: "smoothed_targets token_loss noam_rate cosine_rate greedy_decode",
-    11: "next_log_probs keep_top_k keep_top_p sample_decode gnmt_penalty beam_hypotheses beam_search",
+    11: "next_log_probs keep_top_k keep_top_p draw_tokens sample_decode "
+    "beam_step gnmt_penalty beam_is_over rank_hypotheses beam_hypotheses beam_search",
     12: "average_weights",
     14: "Rows packed_attention",
     18: "LoRA add_lora merge_lora",
@@ -33,7 +34,7 @@ NEVER_BUILT = {
     **dict.fromkeys(["record_attention", "record_routing"], "a way to look at the model, no part of it"),
     "DecoderConfig": "a list of numbers and choices with checks; chapter 17 uses it",
     "Routing": "what Router returns",
-    "complete": "greedy decoding of chapter 10, for a decoder alone",
+    "complete": "greedy decoding of chapter 10, for a decoder alone; chapters 17 and 18 use it",
 }
 
 # Methods that the library's class has and the chapter's may leave out: files, and a table filled in after the fact.

@@ -358,6 +358,20 @@ def test_a_hook_of_the_readings_changes_one_run():
     assert torch.equal(model(x), before)
 
 
+def test_without_its_attention_an_encoder_tells_each_word_alone():
+    sizes = TransformerConfig(src_vocab_size=9, tgt_vocab_size=9, d_model=8, n_heads=2, n_encoder_layers=2, d_ff=8)
+    model = Transformer(sizes).eval()
+    texts = torch.tensor([[4, 5, 6], [4, 7, 6]])
+    whole = model.encode(texts)[0]
+    with reading.no_encoder_attention(model):
+        alone = model.encode(texts)[0]
+    for layer in model.encoder.layers:  # one attention is enough to tell the other words of it
+        with reading.hooked(layer.self_attn, torch.zeros_like):
+            assert (model.encode(texts)[0].diff(dim=0)[0, ::2].abs() > 1e-6).any()
+    assert torch.equal(alone[0, ::2], alone[1, ::2]) and not torch.equal(alone[0, 1], alone[1, 1])
+    assert not torch.equal(whole[0, ::2], whole[1, ::2])
+
+
 def test_models_are_read_as_it_is_stored(monkeypatch, tmp_path, without_shape_checks):
     """A short run writes what was written by the long ones; the packaged model is read the same."""
     out = tmp_path / "reading.json"
@@ -380,6 +394,11 @@ def test_models_are_read_as_it_is_stored(monkeypatch, tmp_path, without_shape_ch
     torch.testing.assert_close(whole.alignment(), first["alignment"], atol=0.01, rtol=0)
     torch.testing.assert_close(whole.lens(whole.model.output), first["lens"]["trained"], atol=0.01, rtol=0)
     torch.testing.assert_close(whole.maps_changed(), first["maps"], atol=0.03, rtol=0)
+    torch.testing.assert_close(whole.patching(), first["patching"], atol=0.02, rtol=0)
+    monkeypatch.setattr(whole, "whole", lambda: None)  # to say 200 numbers without each of the heads takes a while
+    for head, other in zip(whole.heads(), first["heads"], strict=True):
+        for key in ("sharpness", "zero_loss", "mean_loss"):
+            assert head[key] == pytest.approx(other[key], rel=0.02, abs=1e-6), (head["name"], head["head"], key)
 
 
 def test_adapters_learn_years_of_which_none_is_tested_twice(tmp_path, monkeypatch):

@@ -248,6 +248,19 @@ def test_a_llama_with_biases_and_without_groups(hf, exact, tmp_path: Path) -> No
     check("llama", theirs, interop.load(tmp_path))
 
 
+@in_float64()
+def test_a_gpt2_whose_inner_width_is_left_to_it(hf, tmp_path: Path) -> None:
+    theirs = write(hf, "gpt2", tmp_path, n_inner=None)
+    check("gpt2", theirs, interop.load(tmp_path))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("gpt2", "resid_pdrop"), ("bert", "hidden_dropout_prob")])
+def test_the_rate_of_dropout_is_taken(hf, tmp_path: Path, kind: str, name: str) -> None:
+    write(hf, kind, tmp_path, **{name: 0.3})
+    rates = {part.p for part in interop.load(tmp_path).modules() if isinstance(part, nn.Dropout)}
+    assert rates == {0.3}
+
+
 def change(folder: Path, settings: dict, tensors: dict | None = None) -> None:
     """Change settings and tensors in a folder; what is given as `...` is taken away."""
     config = {**json.loads((folder / "config.json").read_text()), **settings}
@@ -324,9 +337,9 @@ def test_files_that_are_missing_or_damaged(hf, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is neither model.safetensors nor model.safetensors.index.json"):
         interop.load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged: "):
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged, or not what its name says: "):
         interop.load(tmp_path)
-    for content, why in (("{", "is damaged: Expecting"), ("[]", "is damaged: it holds no JSON object")):
+    for content, why in (("{", "is damaged, .*: Expecting"), ("[]", "is damaged: it holds nothing by name")):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=f"config.json {why}"):
             interop.load(tmp_path)

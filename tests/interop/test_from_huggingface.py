@@ -5,7 +5,6 @@ Random weights redrawn with standard deviation 0.2, tiny sizes, nothing download
 """
 
 import json
-import pickle
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -391,10 +390,28 @@ def test_what_does_not_fit_is_named(hf, name: str, changes: dict, message: str) 
 def test_files_that_are_missing_and_code_in_a_file(hf, tmp_path: Path) -> None:
     write(new_gpt2(hf), tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=f"no weights in {tmp_path}; give a folder that save_pretrained wrote"):
+    with pytest.raises(FileNotFoundError, match=f"neither .* nor pytorch_model.bin.index.json in {tmp_path}; give a f"):
         from_gpt2(tmp_path)
     torch.save({"x": Path()}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+    with pytest.raises(ValueError, match=r"pytorch_model.bin is damaged, or not what its name says: Weights only load"):
+        from_gpt2(tmp_path)
+
+
+def test_old_files_of_which_one_is_missing_damaged_or_doubled(hf, tmp_path: Path) -> None:
+    theirs = new_gpt2(hf)
+    write(theirs, tmp_path, "bin shards")
+    files = sorted(path.name for path in tmp_path.glob("*.bin"))
+    where = {name: file for file in files for name in torch.load(tmp_path / file, weights_only=True)}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+    from_gpt2(tmp_path)
+    torch.save(theirs.state_dict(), tmp_path / files[1])
+    with pytest.raises(ValueError, match=f"stands in {files[1]} and in another file of"):
+        from_gpt2(tmp_path)
+    (tmp_path / files[1]).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{files[1]} is damaged, or not what its name says: "):
+        from_gpt2(tmp_path)
+    (tmp_path / files[1]).unlink()
+    with pytest.raises(FileNotFoundError, match=f"the index in .* names {files[1]}, which is not there"):
         from_gpt2(tmp_path)
 
 

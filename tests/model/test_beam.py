@@ -5,7 +5,7 @@ import questions
 import torch
 from helpers import SOURCES, ending, lively_model
 
-from transformer_lib.beam import beam_hypotheses, beam_search, gnmt_penalty
+from transformer_lib.beam import beam_hypotheses, beam_is_over, beam_search, beam_step, gnmt_penalty, rank_hypotheses
 from transformer_lib.data.batches import pad_sequences
 from transformer_lib.decoding import greedy_decode
 
@@ -107,6 +107,26 @@ def test_fewer_answers_than_places():
     assert real.sum(dim=1).tolist() == [5] * 5
     assert (found.ids[~real] == 0).all()
     assert (found.scores[~real] == -torch.inf).all()
+
+
+def test_one_step_by_hand():
+    """The step of chapter 11, and beside it a sentence of which one answer has ended, unlikelier than all else."""
+    steps = torch.tensor([[0, 0.25, 0, 0.4, 0.35], [0, 0.1, 0, 0, 0.9]]).log()  # padding, end, three words
+    log_probs = torch.tensor([[0.5, 0.4], [0.001, 0.4]]).log()
+    ended = torch.tensor([[False, False], [True, False]])
+    kept, parents, tokens = beam_step(log_probs, ended, torch.stack([steps, steps]), pad_id=0)
+    assert kept.exp().flatten().tolist() == pytest.approx([0.36, 0.2, 0.001, 0.36])
+    assert parents.tolist() == [[1, 0], [0, 1]] and tokens.tolist() == [[4, 3], [0, 4]]
+
+
+def test_the_end_and_the_order_by_hand():
+    scores, hopes = torch.tensor([[-1.0, -9.0], [-2.0, -3.0]]), torch.tensor([[-0.5, -2.0], [-1.0, -2.5]])
+    assert beam_is_over(scores, hopes, torch.tensor([[True, False], [True, False]]))
+    assert not beam_is_over(scores, hopes, torch.tensor([[True, False], [False, True]]))  # the second may hope for -1
+    ids = torch.arange(8).view(2, 2, 2)
+    found = rank_hypotheses(ids, 2 * scores, scores, torch.tensor([[False, True], [True, True]]), pad_id=0)
+    assert found.ids.tolist() == [[[2, 3], [0, 1]], [[4, 5], [6, 7]]]
+    assert found.log_probs.tolist() == [[-18.0, -2.0], [-4.0, -6.0]] and found.scores.tolist() == [[-9, -1], [-2, -3]]
 
 
 def test_penalty():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from transformer_lib.data.batches import pad_sequences
 from transformer_lib.decoding import greedy_decode, next_log_probs
-from transformer_lib.sampling import keep_top_k, keep_top_p, sample_decode
+from transformer_lib.sampling import draw_tokens, keep_top_k, keep_top_p, sample_decode
 
 SRC_IDS = pad_sequences(SOURCES)
 
@@ -69,6 +69,18 @@ def test_tokens_come_in_their_share(options, change):
     shares = torch.bincount(drawn, minlength=7) / n
     assert (shares[expected == 0] == 0).all()
     assert (shares - expected).abs().max() < 4 * math.sqrt(0.25 / n)  # four standard deviations
+
+
+def test_a_draw_is_the_same_from_log_probabilities_and_never_what_is_ruled_out():
+    logits = torch.randn(500, 7, generator=chance(1))
+    logits[:, [0, 1]] = -math.inf
+    options = dict(temperature=1.5, top_k=4, top_p=0.9)
+    drawn = draw_tokens(logits, generator=chance(2), **options)
+    assert drawn.shape == (500,) and set(drawn.tolist()) == {2, 3, 4, 5, 6}
+    assert torch.equal(drawn, draw_tokens(logits.log_softmax(-1), generator=chance(2), **options))
+    for wrong in ({"temperature": 0.0}, {"top_k": 0}, {"top_p": 0.0}):
+        with pytest.raises(ValueError, match="must be"):
+            draw_tokens(logits, **wrong)
 
 
 def test_next_tokens_depend_on_those_before():

@@ -94,6 +94,8 @@ def test_the_mistake_is_caught(name: str, bug, caught_by, monkeypatch) -> None:
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match="Transformer holds nothing that is called query or value"):
         add_lora(tiny_model(), 2, 2.0, ("query", "value"))
+    with pytest.raises(ValueError, match="Transformer holds nothing that is called proj"):
+        add_lora(tiny_model(), 2, 2.0, ("proj",))  # a name counts whole
     with pytest.raises(ValueError, match="rank must be a whole number of at least 1, got 0"):
         LoRA(nn.Linear(2, 2), 0, 1.0)
     with pytest.raises(ValueError, match="alpha must be a finite number above 0"):
@@ -104,6 +106,14 @@ def test_what_does_not_fit_is_named() -> None:
 def test_an_adapter_has_the_type_of_its_map(dtype: torch.dtype) -> None:
     part = LoRA(nn.Linear(3, 5).to(dtype), 2, 1.0)
     assert {p.dtype for p in part.parameters()} == {dtype} and part.merged().weight.dtype == dtype
+
+
+def test_an_adapter_alone_freezes_its_map_and_merges_a_copy() -> None:
+    part = LoRA(nn.Linear(3, 5), 2, 1.0)
+    redraw(part.up)
+    before = part.linear.weight.clone()
+    assert differ(part.merged().weight, before) and torch.equal(part.linear.weight, before)
+    assert {name for name, p in part.named_parameters() if p.requires_grad} == {"down.weight", "up.weight"}
 
 
 @pytest.mark.hf

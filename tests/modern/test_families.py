@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import close, differ, in_float64, redraw
 from torch import nn
 
 from transformer_lib import TokenBatches, Trainer, TransformerConfig, causal_mask, interop, padding_mask
-from transformer_lib.modern import DecoderConfig, DecoderModel
+from transformer_lib.modern import DecoderConfig, DecoderModel, add_lora
 from transformer_lib.modern.families import LanguageModel, MaskedModel, sample_text
 
 VOCAB, LEN = 17, 7
@@ -124,6 +125,10 @@ def test_files(tmp_path):
         loaded = kind.load(tmp_path / "model.safetensors")
         assert type(loaded) is kind and not loaded.training and loaded.config == saved.config
         assert torch.equal(loaded(rows), saved(rows))
+        add_lora(saved, rank=2, alpha=2.0, names=["q_proj"])
+        with pytest.raises(ValueError, match=r"differ in encoder.layers.0.self_attn.q_proj.bias, .*; merge adapters"):
+            saved.save(tmp_path / "model.safetensors")
+        assert torch.equal(kind.load(tmp_path / "model.safetensors")(rows), loaded(rows))
     with pytest.raises(FileNotFoundError):
         LanguageModel.load(tmp_path / "none.safetensors")
     from transformer_lib import Transformer
@@ -163,3 +168,30 @@ def test_sampling_draws_by_probability_and_ends():
     for wrong in ({"max_new_tokens": 0}, {"max_new_tokens": 1, "temperature": 0.0}):
         with pytest.raises(ValueError, match=next(reversed(wrong))):
             sample_text(one, start, **wrong)
+
+
+@in_float64()
+def test_the_special_ids_are_those_of_the_config():
+    special = {"pad_id": 5, "bos_id": 6, "eos_id": 7}
+    rows = torch.randint(8, VOCAB, (3, 6))
+    rows[1, 4:] = 5
+    causal, masked = model(**special), model(MaskedModel, **special)
+    close(masked(rows)[1, :4], masked(rows[1:2, :4])[0])
+    assert [int(one.loss(rows, rows)[1]) for one in (causal, masked)] == [13, 16]
+    with torch.no_grad():
+        causal.output.bias[[5, 6, 7]] = torch.tensor([99.0, 99.0, 50.0])
+    assert sample_text(causal, rows[:2, :3], max_new_tokens=3).tolist() == [[7]] * 2
+
+
+def test_an_output_of_its_own_starts_small_and_has_the_one_vocabulary():
+    torch.manual_seed(0)
+    one = LanguageModel(config(src_vocab_size=101, tgt_vocab_size=40, d_model=36))
+    assert one.output.weight.shape == (101, 36) and not one.output.bias.any()
+    assert abs(6 * one.output.weight.std().item() - 0.4) < 0.03
+
+
+def test_layers_activation_and_dropout_are_those_of_the_config():
+    one = LanguageModel(config(n_decoder_layers=3, activation="gelu", dropout=0.3))
+    assert len(one.encoder.layers) == 2
+    assert {layer.feed_forward.activation for layer in one.encoder.layers} == {F.gelu}
+    assert [part.p for part in one.modules() if isinstance(part, nn.Dropout)] == [0.3] * 7  # positions, 3 in each layer

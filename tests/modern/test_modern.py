@@ -56,6 +56,7 @@ KINDS = [
     {"window": 4},
     {"window": 1},
     {"window": 4, "positions": "alibi"},
+    {"window": 4, "positions": "learned"},
 ]
 KINDS += [
     {"feed_forward": "gelu_tanh"},
@@ -207,6 +208,7 @@ def check_balance() -> None:
     probs = torch.full((12, 4), 0.25)
     even = Routing(probs, torch.arange(12)[:, None] % 4, torch.ones(12, 1), torch.ones(12, 1, dtype=torch.bool))
     close(load_balance(even), torch.tensor(1.0))
+    close(load_balance(even._replace(kept=~even.kept)), torch.tensor(1.0))  # a choice counts, with a place or without
     all_to_one = even._replace(
         probs=torch.eye(4)[torch.zeros(12, dtype=torch.long)], chosen=torch.zeros_like(even.chosen)
     )
@@ -457,6 +459,22 @@ def test_dropout_drops_in_training_only() -> None:
         assert differ(model(text), model(text))
 
 
+@pytest.mark.parametrize("kind", [{}, OLD, {"n_experts": 2}], ids=str)
+def test_dropout_is_at_work_at_every_place(kind: dict) -> None:
+    model, text = decoder(dropout=0.5, n_layers=1, **kind).train(), ids()
+    places = [(part, "p") for part in model.layers.modules() if isinstance(part, nn.Dropout)]
+    places += [(part, "dropout") for part in model.layers.modules() if isinstance(part, GroupedQueryAttention)]
+    assert [getattr(*place) for place in places] == [0.5] * (4 if kind.get("n_experts") else 3)
+    for only in places:
+        for place in places:
+            setattr(*place, 0.5 if place == only else 0.0)
+        assert differ(model(text), model(text)), only
+    calls: list[int] = []
+    model.layers[0].dropout.register_forward_hook(lambda *_: calls.append(1))
+    model(text)
+    assert len(calls) == 2  # what attention adds, and what the network adds
+
+
 @pytest.mark.usefixtures("without_shape_checks")
 @pytest.mark.parametrize(
     ("changes", "message"),
@@ -500,5 +518,12 @@ def test_what_cannot_be_read_is_refused() -> None:
 
 
 def test_the_old_parts_are_those_of_2017() -> None:
-    model = decoder(**OLD)
+    model = decoder(**OLD, eps=0.25)
     assert isinstance(model.norm, LayerNorm) and isinstance(model.layers[0].feed_forward, FeedForward)
+    assert {part.eps for part in model.modules() if isinstance(part, LayerNorm)} == {0.25}
+
+
+def test_tokens_and_learned_places_start_equally_large() -> None:
+    model = DecoderModel(DecoderConfig(vocab_size=VOCAB, positions="learned"))
+    for table in (model.embedding, model.positions):
+        assert table.weight.std().item() == pytest.approx(0.4, rel=0.1)

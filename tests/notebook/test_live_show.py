@@ -12,7 +12,6 @@ from nbclient import NotebookClient
 
 from transformer_lib.notebook import live
 from transformer_lib.notebook.live.pictures import PICTURES, Picture
-from transformer_lib.notebook.live.rotary import show_rotary
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +46,6 @@ def test_on_a_page_one_output_whose_element_only_the_page_knows(monkeypatch):
     assert both.metadata["image/png"]["alt"]
     data = re.fullmatch(r"<live-figure kind=\"softmax\" data='([^'<]*)'></live-figure>", both.data[live.MIME])[1]
     assert json.loads(html.unescape(data))["scores"] == [3, 1, 0, 2]
-
-
-def test_a_figure_with_a_file_of_its_own_is_shown_as_the_others(monkeypatch):
-    shown = []
-    monkeypatch.setattr("transformer_lib.notebook.live.rotary.display_live", lambda *given: shown.append(given))
-    show_rotary()
-    assert [kind for kind, _ in shown] == ["rotary"] and shown[0][1].data["title"] == "Rotary positions"
 
 
 def test_an_element_holds_any_text():

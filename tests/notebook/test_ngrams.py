@@ -45,12 +45,20 @@ def test_a_bigram_by_hand():
     assert math.isclose(model.bits([[1, 3, 2]]), -math.log2(model.probability((1, 3)) * model.probability((3, 2))))
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_every_token_behind_bos_is_asked_for_once(n):
+    grams = NGrams(rows(20), n, VOCAB).grams([1, 5, 4, 2])
+    assert [gram[-1] for gram in grams] == [5, 4, 2] and {len(gram) for gram in grams} == {n}
+
+
 def test_discounts_are_those_of_chen_and_goodman():
     how_many = {1: 40, 2: 15, 3: 8, 4: 5, 9: 2}
     counts = Counter({(n, i): n for n, many in how_many.items() for i in range(many)})
     share = 40 / 70
     assert discounts(counts) == pytest.approx([1 - 2 * share * 15 / 40, 2 - 3 * share * 8 / 15, 3 - 4 * share * 5 / 8])
     assert discounts(Counter(range(9))) == [0.5, 0.5, 0.5]
+    often = {i: 4 for i in range(9, 40)}
+    assert discounts(Counter({1: 1, 2: 2, 3: 3, **often}))[2] == 0.0  # nothing is ever added
 
 
 def test_more_context_helps_where_there_is_something_to_know():

@@ -217,6 +217,7 @@ def test_a_model_with_other_special_tokens(tmp_path):
 def test_texts_are_split_and_none_is_met_twice():
     texts = text_task.read_texts()
     assert [len(part) for part in texts] == [25859, 162, 1631]
+    assert texts.train[0].endswith("that was originally configured.")  # in the order of the file
     together = [s.bare(text) for part in texts for text in part]
     assert len(set(together)) == len(together)
 
@@ -232,6 +233,8 @@ def test_bits_per_character_are_those_of_the_texts(monkeypatch):
         bits -= sum(log_probs[i, ids[0, i + 1]].item() for i in range(ids.size(1) - 1)) / math.log(2)
     found = text_task.bits_per_character(alone, texts, these.subwords)
     assert math.isclose(found, bits / sum(map(len, texts)), rel_tol=1e-5)
+    many = text_task.bits_per_character(alone, 50 * texts, these.subwords)  # more than one batch
+    assert math.isclose(many, found, rel_tol=1e-5)
     monkeypatch.setattr(text_task, "read_texts", lambda: text_task.Texts(texts, texts[:1], texts[1:]))
     assert these.train_pairs()[1] == ([1], [1, *these.subwords.encode("Lamp"), 2])
     (dev,), (test,) = these.measure(alone).values(), these.examine(alone).values()

@@ -239,6 +239,23 @@ def test_the_paths_are_reached_by_keyboard_and_read_on_a_phone(browser, address,
         page.wait_for_url("**/bug_museum.html")
 
 
+def test_wide_tables_can_be_read_on_a_phone(browser, address, prefix):
+    with window(browser, PHONE) as page:
+        page.goto(f"{address}{prefix}chapters/what_did_not_matter.html")
+        cards = page.locator("article tbody tr").evaluate_all("""rows => rows.map(row => [row.offsetHeight,
+            ...[...row.cells].map(cell => cell.offsetWidth)])""")
+        assert len(cards) > 60 and max(card[0] for card in cards) < 500  # no column of a word a line
+        assert all(first > 300 and last > 300 and one > 150 and two > 150 for _, first, one, two, last in cards)
+        page.goto(f"{address}{prefix}chapters/notation.html")
+        wide = page.locator("article .pst-scrollable-table-container:has(th:nth-child(4))")
+        wide.first.scroll_into_view_if_needed()
+        wide.first.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.activeElement.scrollLeft > 0")
+        names = wide.first.locator("td:first-child")
+        assert names.first.bounding_box()["x"] >= wide.first.bounding_box()["x"]  # it stays while the rest moves
+
+
 def test_the_page_for_lost_readers_works_at_any_depth(browser, address, prefix):
     with window(browser) as page:
         response = visit(page, f"{address}{prefix}no/such/place.html")

@@ -230,6 +230,19 @@ def test_every_page_says_what_it_asks_where_it_is_shared(pages, site):
 
 
 def test_every_name_in_the_reference_has_a_link_to_its_source(pages):
-    for signature in pages["chapters/api.html"].select("dt.sig"):
+    signatures = [sign for name, page in pages.items() if "/api_" in name for sign in page.select("dt.sig")]
+    assert len(signatures) > 300
+    for signature in signatures:
         assert signature.select_one("a.reference .viewcode-link"), signature.get("id")
         assert signature.find_next_sibling("dd").get_text(strip=True), f"{signature.get('id')} is not described"
+
+
+def test_the_reference_is_in_small_pages_and_its_first_one_bears_every_anchor_of_old(pages, paths):
+    names = [name for name in pages if re.search(r"/api(_\w+)?\.html$", name)]
+    assert len(names) > 10 and [name for name in names if paths[name].stat().st_size > 200_000] == []
+    index = pages["chapters/api.html"]
+    anchors = {element["id"] for element in index.select("article [id]")}
+    for signature in (sign for name in names for sign in pages[name].select("dt.sig[id]")):
+        assert signature["id"] in anchors, signature["id"]
+    links = {a["href"] for a in index.select("article dl a")}
+    assert "api_parts.html#transformer_lib.masks.causal_mask" in links

@@ -109,7 +109,9 @@ def test_the_configuration_starts_from_the_declared_address():
 
 def test_the_table_of_contents_lists_every_chapter():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = {entry["file"] for part in toc["parts"] for entry in part["chapters"]} | {toc["root"]}
+    entries = [entry for part in toc["parts"] for entry in part["chapters"]]
+    entries += [entry for above in entries for entry in above.get("sections", [])]
+    listed = {entry["file"] for entry in entries} | {toc["root"]}
     assert listed == {f"chapters/{p.stem}" for p in (ROOT / "chapters").iterdir() if p.suffix in {".md", ".ipynb"}}
 
 
@@ -135,7 +137,8 @@ def test_the_reference_covers_every_public_module():
         hidden = any(re.match("_(?!_init__)", part) for part in path.relative_to(ROOT).with_suffix("").parts)
         return not hidden and any(ast.get_docstring(node) for node in definitions if node.name[0] != "_")
 
-    shown = re.findall(r"autoapimodule:: (\S+)", (ROOT / "chapters" / "api.md").read_text(encoding="utf-8"))
+    pages = sorted((ROOT / "chapters").glob("api_*.md"))
+    shown = re.findall(r"autoapimodule:: (\S+)", "".join(path.read_text(encoding="utf-8") for path in pages))
     files = [path.relative_to(ROOT) for path in (ROOT / "transformer_lib").rglob("*.py") if public(path)]
     exercises = {chapter.replace("-", "_") for chapter in CHAPTERS_WITH_EXERCISES}  # text
     files = [path for path in files if path.parent.name != "exercises" or path.stem not in exercises]

@@ -83,7 +83,7 @@ EXERCISES = [
         level="build it",
         minutes=8,
         statement="""
-            Make of a pair what a decoder-only model reads, and what it should say at each place. `source` is a list of
+            Make of a pair what a decoder alone reads, and what it should say at each place. `source` is a list of
             ids, `target` one that begins with BOS and ends with EOS. Return two lists of the same length: the ids that
             are read, and the targets. At each place the target is the token that comes next in the stream. But where
             the next token belongs to the source, or is BOS, nothing is asked, and the target is 0, the padding. The

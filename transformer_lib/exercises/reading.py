@@ -37,6 +37,7 @@ def maps_and_tokens() -> list[tuple]:
     made = []
     for batch, seq, vocab in ((1, 4, 2), (2, 7, 3), (3, 12, 5)):
         ids = torch.randint(vocab, (batch, seq))
+        ids[0], ids[-1, :vocab] = ids[0, 0], torch.arange(vocab)  # rows with more and with fewer copies
         ids[:, -1] = ids[:, 0]  # at least one copy in each row
         scores = 2 * torch.randn(batch, seq, seq)
         hidden = torch.ones(seq, seq, dtype=torch.bool).triu(1)
@@ -142,6 +143,8 @@ EXERCISES = [
                       kept[..., head, :] = heads[..., head, :]
                       return kept.flatten(-2)
                   """),
+            Wrong("it is always the first head that goes, whatever `head` says",
+                  "heads[..., head, :]", "heads[..., 0, :]"),
             Wrong("one feature was removed, and a head has several", code="""
                   def my_removal(x, head, n_heads):
                       x = x.clone()
@@ -243,6 +246,8 @@ EXERCISES = [
                       finally:
                           handle.remove()
                   """),
+            Wrong("it is always the first place that is patched, whatever `place` says",
+                  "output[:, place] = kept[:, place]", "output[:, 0] = kept[:, 0]"),
             Wrong("all places are patched, and the hook is not removed after an error", code="""
                   def my_patched(net, module, x, place, kept):
                       handle = module.register_forward_hook(lambda *_: kept)

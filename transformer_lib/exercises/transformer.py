@@ -28,10 +28,11 @@ def write(model: Transformer, src_ids: Tensor, wrong: str = "") -> list:
     """Six tokens, written rightly or with a mistake."""
     memory, memory_mask = model.encode(src_ids)
     ids = torch.full((len(src_ids), 1), model.config.bos_id)
+    cache = model.new_cache() if wrong == "past twice" else None
     for _ in range(6):
         given = ids[:, -1:] if wrong == "no past" else ids
         mask = torch.ones_like(memory_mask) if wrong == "no mask" else memory_mask
-        logits = model.decode(given, memory, mask)[:, 0 if wrong == "first" else -1]
+        logits = model.decode(given, memory, mask, cache)[:, 0 if wrong == "first" else -1]
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
     return ids.tolist()
 
@@ -41,7 +42,7 @@ def models_and_sources() -> list[tuple]:
     a model that no mistake leaves cold."""
     ids = torch.randint(3, 20, (3, 5))
     ids[1, 3:] = 0
-    wrongs = ("no past", "no mask", "first")
+    wrongs = ("no past", "past twice", "no mask", "first")
     model = new_model()
     while write(model, ids)[0][1] < 3 or write(model, ids) in [write(model, ids, wrong) for wrong in wrongs]:
         model = new_model()

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from transformer_lib.layers import LayerNorm
+
 Module = TypeVar("Module", bound=nn.Module)
 
 # Theirs: ours, as patterns of whole parts of a name. What is the same on both sides is left out.
@@ -138,6 +140,13 @@ def adopt(module: nn.Module, source: nn.Module, names: dict[str, str]) -> None:
             continue
         for setting in vars(part).keys() & {"eps", "dropout", "p", "num_heads"}:
             setattr(ours, "n_heads" if setting == "num_heads" else setting, getattr(part, setting))
+
+
+def set_eps(module: nn.Module, eps: float) -> None:
+    """Let all norms inside have this `eps`."""
+    for part in module.modules():
+        if isinstance(part, LayerNorm):
+            part.eps = eps
 
 
 def fill(module: Module, tensors: dict[str, Tensor], tied: bool) -> Module:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformer_lib._checks import check_ids
 from transformer_lib.config import ACTIVATIONS
 from transformer_lib.encoder import Encoder
-from transformer_lib.interop._names import BERT_WHOLE, fill, place
+from transformer_lib.interop._names import BERT_WHOLE, fill, place, set_eps
 from transformer_lib.interop._source import activation, require
 from transformer_lib.layers import LayerNorm
 from transformer_lib.masks import padding_mask
@@ -64,7 +64,5 @@ def build_bert(config: dict[str, Any], tensors: dict[str, Tensor]) -> Bert:
         encoder = Encoder(*sizes, config.get("hidden_dropout_prob", 0.1), activation=bend)
         ends = config["max_position_embeddings"], config["type_vocab_size"], config["pad_token_id"]
         model = Bert(config["vocab_size"], *ends, encoder, d_model)
-    for part in model.modules():
-        if isinstance(part, LayerNorm):
-            part.eps = config.get("layer_norm_eps", 1e-12)
+    set_eps(model, config.get("layer_norm_eps", 1e-12))
     return fill(model, place(tensors, BERT_WHOLE, UNUSED), config.get("tie_word_embeddings", True))

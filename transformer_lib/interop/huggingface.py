@@ -15,9 +15,8 @@ from torch import nn
 from transformer_lib.config import ACTIVATIONS
 from transformer_lib.decoder import Decoder
 from transformer_lib.encoder import Encoder
-from transformer_lib.interop._names import BART, BERT, GPT2, load, rename, split_in_proj
+from transformer_lib.interop._names import BART, BERT, GPT2, load, rename, set_eps, split_in_proj
 from transformer_lib.interop._source import activation, read_source, require
-from transformer_lib.layers import LayerNorm
 
 # Patterns of the tensors that do not belong to the layers: embeddings before them, poolers and heads after them.
 _GPT2_UNUSED = (
@@ -51,7 +50,7 @@ def from_gpt2(source: nn.Module | str | Path) -> Encoder:
     encoder = Encoder(*sizes, config.get("resid_pdrop", 0.1), norm_first=True, activation=bend)
     # GPT-2 keeps its matrices the other way round than nn.Linear.
     tensors = {name: x.T if x.dim() == 2 else x for name, x in tensors.items()}
-    _set_eps(encoder, config.get("layer_norm_epsilon", 1e-5))
+    set_eps(encoder, config.get("layer_norm_epsilon", 1e-5))
     return load(encoder, split_in_proj(rename(tensors, GPT2))).eval()
 
 
@@ -72,7 +71,7 @@ def from_bert(source: nn.Module | str | Path) -> Encoder:
     sizes = [config[n] for n in ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")]
     bend = ACTIVATIONS[activation(config, "hidden_act", "gelu")]
     encoder = Encoder(*sizes, config.get("hidden_dropout_prob", 0.1), activation=bend)
-    _set_eps(encoder, config.get("layer_norm_eps", 1e-12))
+    set_eps(encoder, config.get("layer_norm_eps", 1e-12))
     return load(encoder, rename(tensors, BERT)).eval()
 
 
@@ -97,9 +96,3 @@ def from_bart(source: nn.Module | str | Path) -> tuple[Encoder, Decoder]:
         parts[side] = kind(*sizes, config.get("dropout", 0.1), activation=bend)
     load(parts, rename(tensors, BART)).eval()
     return parts["encoder"], parts["decoder"]
-
-
-def _set_eps(encoder: Encoder, eps: float) -> None:
-    for part in encoder.modules():
-        if isinstance(part, LayerNorm):
-            part.eps = eps

@@ -47,8 +47,8 @@ def from_marian(source: nn.Module | str | Path) -> Transformer:
         The model, in evaluation mode, with type and device of the source's tensors.
 
     Raises:
-        FileNotFoundError: if a file is not there; a file that is damaged is named by what reads it.
-        ValueError: if a setting, or a tensor beside the weights, does not fit; the message names it.
+        FileNotFoundError: if a file is not there; the message names it.
+        ValueError: if a file is damaged, or a setting, or a tensor beside the weights, does not fit; it is named.
         RuntimeError: if a weight does not fit; torch names it.
     """
     return build_marian(*read_source(source, "marian"))

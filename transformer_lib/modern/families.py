@@ -1,6 +1,5 @@
 """Half a Transformer: the decoder-only language model and the encoder-only masked model (chapter 16)."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -8,14 +7,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from transformer_lib import _files
-from transformer_lib._checks import check_ids, check_number, check_whole
+from transformer_lib._checks import check_ids, check_whole
 from transformer_lib.config import ACTIVATIONS, TransformerConfig
 from transformer_lib.encoder import Encoder
 from transformer_lib.layers import TokenEmbedding
 from transformer_lib.loss import token_loss
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.positions import PositionalEncoding
-from transformer_lib.sampling import keep_top_k, keep_top_p
+from transformer_lib.sampling import draw_tokens
 from transformer_lib.transformer import evaluating
 
 
@@ -64,8 +63,8 @@ class LanguageModel(nn.Module):
         return token_loss(logits, tgt_ids[:, 1:], pad_id=self.config.pad_id, smoothing=smoothing)
 
     def save(self, path: str | Path) -> None:
-        """Write config and weights to one file; an old file is replaced only when the new one is whole."""
-        _files.write(path, "model", _files.plain_weights(self), {"config": dataclasses.asdict(self.config)})
+        """Write config and weights to one file, as `Transformer.save` does: an adapter must be merged first."""
+        _files.write_model(path, self, LanguageModel)
 
     @classmethod
     def load(cls, path: str | Path) -> "LanguageModel":
@@ -75,13 +74,7 @@ class LanguageModel(nn.Module):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged or was not written by `save`.
         """
-        weights, about = _files.read(path, "model")
-        try:
-            model = cls(TransformerConfig(**about["config"]))
-            _files.load_plain_weights(model, weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} does not hold a {cls.__name__}: {error}") from None
-        return model.eval()
+        return _files.read_model(path, cls, TransformerConfig)
 
 
 class MaskedModel(LanguageModel):
@@ -112,7 +105,7 @@ def sample_text(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Int[Tensor, "batch new"]:
-    """Write on from texts that are equally long, drawing each token as `sample_decode` does; return what was written.
+    """Write on from texts that are equally long, each token by `draw_tokens`; return what was written.
 
     A text ends with its first EOS; what follows is padding. Padding and BOS are never drawn. Built in chapter 16.
 
@@ -120,17 +113,14 @@ def sample_text(
         ValueError: if a setting is out of range, or a text gets longer than `max_len`.
     """
     check_whole(1, max_new_tokens=max_new_tokens)
-    check_number(temperature=temperature)
     config, start = model.config, ids.size(1)
     with evaluating(model):
         ended = torch.zeros_like(ids[:, 0], dtype=torch.bool)
         for _ in range(max_new_tokens):
-            logits = model(ids)[:, -1] / temperature  # (batch, vocab)
+            logits = model(ids)[:, -1]  # (batch, vocab)
             logits[:, [config.pad_id, config.bos_id]] = -torch.inf
-            logits = logits if top_k is None else keep_top_k(logits, top_k)
-            logits = logits if top_p is None else keep_top_p(logits, top_p)
-            token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).squeeze(1)  # (batch,)
-            token = token.masked_fill(ended, config.pad_id)
+            token = draw_tokens(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+            token = token.masked_fill(ended, config.pad_id)  # (batch,)
             ids = torch.cat([ids, token.unsqueeze(1)], dim=1)
             ended = ended | (token == config.eos_id)
             if ended.all():

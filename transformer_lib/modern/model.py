@@ -34,7 +34,7 @@ class DecoderConfig:
         n_layers: number of layers.
         d_ff: inner width of the feed-forward networks, of each expert.
         max_len: places in the table of positions, if there is one (`sinusoidal`, `learned`).
-        dropout: share dropped in training, everywhere.
+        dropout: share dropped in training, in every layer: of attention's weights, inner features, what is added.
         norm: `rms` or `layer`.
         feed_forward: `swiglu`, or the network of 2017 with `relu`, `gelu`, `gelu_tanh` (GPT-2's) or `silu`.
         positions: `rotary`, `alibi`, `sinusoidal`, `learned` or `none`.

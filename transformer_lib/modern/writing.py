@@ -1,4 +1,4 @@
-"""Writing on: the likeliest text of a decoder-only model (chapter 16)."""
+"""Writing on: the likeliest text of a decoder-only model (used in chapters 17 and 18)."""
 
 import torch
 from jaxtyping import Int

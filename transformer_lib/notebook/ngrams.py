@@ -69,4 +69,4 @@ def discounts(counts: Counter) -> list[float]:
         return [0.5, 0.5, 0.5]
     share = once / (once + 2 * twice)
     off = [1 - 2 * share * twice / once, 2 - 3 * share * thrice / twice, 3 - 4 * share * four / thrice]
-    return [min(max(o, 0.0), n) for n, o in enumerate(off, 1)]
+    return [max(o, 0.0) for o in off]

@@ -12,6 +12,7 @@ from transformer_lib.data import sentences
 from transformer_lib.data.batches import pad_sequences
 from transformer_lib.data.subwords import Subwords
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID
+from transformer_lib.loss import token_loss
 from transformer_lib.modern.families import LanguageModel, sample_text
 from transformer_lib.transformer import evaluating
 
@@ -39,14 +40,20 @@ def encode_texts(texts: Sequence[str], subwords: Subwords) -> list[list[int]]:
 
 
 @torch.no_grad()
-def bits_per_character(model: LanguageModel, texts: Sequence[str], subwords: Subwords) -> float:
-    """Return the bits that a model needs for texts and their ends, all together, by the number of their characters."""
+def bits_per_character(
+    model: LanguageModel, texts: Sequence[str], subwords: Subwords, temperature: float = 1.0
+) -> float:
+    """Return the bits that a model needs for texts and their ends, all together, by the number of their characters.
+
+    Its logits are divided by `temperature` first: above 1, it is taken to be less sure than it says.
+    """
     nats, rows = 0.0, sorted(encode_texts(texts, subwords), key=len)
     device = next(model.parameters()).device
     with evaluating(model):
         for i in range(0, len(rows), 128):
             ids = pad_sequences(rows[i : i + 128], model.config.pad_id).to(device)
-            nats += model.loss(ids, ids)[0].item()
+            logits = model(ids[:, :-1]) / temperature
+            nats += token_loss(logits, ids[:, 1:], pad_id=model.config.pad_id)[0].item()
     return nats / math.log(2) / sum(map(len, texts))
 
 

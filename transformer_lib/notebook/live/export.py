@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def as_page(
     vocabularies: tuple[Sequence[str], Sequence[str]],
     name: str,
     *,
-    levels: int | None = None,
+    levels: int | Mapping[str, int] | None = None,
     checkpoint: str | Path | None = None,
 ) -> str:
     """Return the text of the file that `to_page` writes; `name` is the name of the model."""
@@ -50,18 +50,20 @@ def as_page(
     have, want = [len(tokens) for tokens in vocabularies], [config["src_vocab_size"], config["tgt_vocab_size"]]
     if have != want:
         raise ValueError(f"the model has vocabularies of {want} tokens, got {have}")
-    if levels is not None and levels not in range(3, len(CHARACTERS) + 1, 2):
-        raise ValueError(f"levels must be odd, from 3 to {len(CHARACTERS)}, got {levels}")
+    every = levels.values() if isinstance(levels, Mapping) else [3 if levels is None else levels]
+    if wrong := set(every) - {*range(3, len(CHARACTERS) + 1, 2)}:
+        raise ValueError(f"levels must be odd, from 3 to {len(CHARACTERS)}, got {wrong}")
     packed: dict[str, str] = {}
     tensors: list[tuple[str, list[int], str]] = []
     for key, parameter in model.named_parameters():  # a weight that is used twice comes once
         weight = parameter.detach().float().cpu()
         if not weight.half().isfinite().all():
             raise ValueError(f"{key} holds numbers that do not fit into 16 bits")
-        if levels is None or weight.dim() != 2:
+        its = levels.get(key) if isinstance(levels, Mapping) else levels
+        if its is None or weight.dim() != 2:
             packed[key], kind = _float16(weight), "float16"
         else:
-            whole, step = whole_steps(weight, levels)
+            whole, step = whole_steps(weight, its)
             middle = len(CHARACTERS) // 2
             packed[key] = "".join(CHARACTERS[middle + i] for i in whole.flatten().int().tolist())
             packed[f"{key}.steps"], kind = _float16(step), "levels"
@@ -86,7 +88,7 @@ def to_page(
     vocabularies: tuple[Sequence[str], Sequence[str]],
     path: str | Path,
     *,
-    levels: int | None = None,
+    levels: int | Mapping[str, int] | None = None,
     checkpoint: str | Path | None = None,
 ) -> None:
     """Write a `Transformer` as a script that a page can load, also from a disk: `models/<name>.js`.
@@ -99,7 +101,8 @@ def to_page(
         model: a `Transformer`; it is left as it is.
         vocabularies: the tokens of source and target, by id.
         path: where to write; the name of the file is the name of the model.
-        levels: how many numbers a weight may be, in each row of a matrix: odd, and at most 91.
+        levels: how many numbers a weight may be, in each row of a matrix: odd, and at most 91; or that by the names of
+            matrices, of which those that are not named keep 16 bits.
         checkpoint: the file that the model was loaded from, whose SHA-256 is written down.
 
     Raises:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -126,6 +127,30 @@ def positions_picture(length: int = 64, width: int = 64, position: int = 20) -> 
     near, far = curve[position + 5], curve[position + 20]
     data = {"title": "Positions", "length": length, "width": width, "position": position}
     alt = f"Position {position} is likest itself; five steps away the similarity is {near:.2f}, twenty away {far:.2f}."
+    return Picture(data, figure, alt)
+
+
+@picture
+def rotary_picture(query_place: int = 9, key_place: int = 5, other: int = 30, places: int = 41) -> Picture:
+    """A query and a key of eight features, in four pairs that point the same way before they are turned."""
+    vector = [1] * 4 + [0] * 4
+    hands = clocks(places, 8).unflatten(1, (4, 2)).flip(2)  # (places, pairs, 2), cosine first
+    turned = hands.transpose(1, 2).flatten(1)  # (places, 8), as `rotate` of chapter 17 turns the vector
+    scores = torch.mv(turned, turned[query_place]).tolist()
+    figure, (plane, axes) = new_figure(1, 2, width=6.0, height=2.8)
+    for name, place, style, color in (("query", query_place, "-", COLORS[0]), ("key", key_place, "--", COLORS[1])):
+        x, y = turned[place, [0, 4]].tolist()
+        plane.plot([0, x], [0, y], style, color=color, linewidth=2.5)
+        plane.text(1.2 * x, 1.2 * y, f"{name}, {place}", ha="center", va="center")
+    plane.add_patch(Circle((0, 0), 1, fill=False, color="#777777"))
+    plane.set(xlim=(-1.7, 1.7), ylim=(-1.4, 1.4), aspect="equal", title="pair 0")
+    plane.axis("off")
+    draw_lines(axes, range(places), {"": scores}, x_label="place of the key", y_label="score", marks=False)
+    axes.plot(key_place, scores[key_place], "o", color=COLORS[1])
+    data = {"title": "Rotary positions", "query": vector, "key": vector, "places": places}
+    data |= {"query_place": query_place, "key_place": key_place}
+    alt = f"""With the query at place {query_place} the score is {scores[query_place]:.2f} for a key at the same place,
+        {scores[key_place]:.2f} at place {key_place}, and {scores[other]:.2f} at place {other}."""
     return Picture(data, figure, alt)
 
 

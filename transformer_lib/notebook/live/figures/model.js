@@ -18,7 +18,7 @@ Live.define("model", {
       },
       pronounce: {
         label: "An English word",
-        note: "The model of chapter 12 runs here, in your browser, its 4.5 million weights rounded to 39 levels. It was " +
+        note: "The model of chapter 12 runs here, in your browser, its 4.5 million weights rounded to a few dozen levels. It was " +
           "trained on 107,146 words of a dictionary of American English and on nothing else. Of words that it has not " +
           "seen it gets one in four wrong, and letters that are no word it pronounces with the same confidence.",
         joined: (pieces) => pieces.join(" "),
