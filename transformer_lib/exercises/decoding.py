@@ -222,7 +222,7 @@ EXERCISES = [
             For each sentence keep the `beam` likeliest extensions, the likeliest first, and return three tensors: the
             ids with the new token at their end, the log-probabilities of the new beginnings, and for each new row the
             number of the old row from which it goes on, counted through the whole batch: in the example, 2 or 3 for the
-            second sentence. No two extensions are equally likely. The cells below do it for one sentence; try first.
+            second sentence. No two extensions are equally likely. The next two cells do it; try first.
             """,
         stub='''
             def my_beam_step(ids, log_probs, steps):

@@ -240,7 +240,8 @@ Live.define("model", {
       const same = was === result();
       before.textContent = was === null ? "" : same ? `As before: ${was}` : `Before: ${was}`;
       const told = name ? `${words(name)} ${on ? "on" : "off"}` : "everything on";
-      say(`${told[0].toUpperCase()}${told.slice(1)}. It writes ${result()}${was === null || same ? "" : `, before ${was}`}.`);
+      const all = off.size > 1 ? ` (${off.size} parts off)` : "";
+      say(`${told[0].toUpperCase()}${told.slice(1)}${all}. It writes ${result()}${was === null || same ? "" : `, before ${was}`}.`);
     }
 
     function fieldset(title, names, short = words) {
