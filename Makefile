@@ -15,6 +15,8 @@ find_python = set -- python3 python3.13 python3.12 python3.11; test -z "$(PYTHON
 # Chapters run far from the clone, in a folder that holds nothing else. A cell that takes a quarter of an hour hangs.
 elsewhere = clone=$$PWD && folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
 	&& mkdir "$$folder/chapters" && cp $(CHAPTERS) "$$folder/chapters" && cd "$$folder/chapters"
+# A chapter is one worker's, and the longest come first.
+WHOLE := --dist loadscope --no-loadscope-reorder
 NBVAL := -m pytest -p chapter_report -o addopts= --nbval-current-env --nbval-cell-timeout=900 --nbval-kernel-startup-timeout=900
 
 .PHONY: help book pdf serve test notebooks unit threads oldest newest colab coverage mutants check bench execute exercises course dist lock repo clean
@@ -56,7 +58,7 @@ unit: .venv/test/installed
 
 # Strict: with the package as it is installed, and nothing else, each cell prints what the chapter shows.
 notebooks: SETTINGS = BOOK_THREADS=1 BOOK_PAGE=1
-notebooks: AT_ONCE = -n 2 --dist loadscope
+notebooks: AT_ONCE = -n 3 $(WHOLE)
 # A thread that waits for the other spins for a moment and then sleeps: spinning on brings a busy machine to a
 # standstill, and sleeping at once makes every small step wait for the scheduler.
 threads: SETTINGS = BOOK_THREADS=2 BOOK_PAGE=1 GOMP_SPINCOUNT=20000
@@ -69,7 +71,7 @@ notebooks threads: .venv/test/installed
 # Lax: with other versions a cell may print other digits. It must run, and what it asserts must hold, also the second
 # time, with what the first left behind.
 LAX = $(elsewhere) && for time in first second; do echo "The $$time time:"; \
-	PYTHONPATH="$$clone/tools" "$(RUN)" $(NBVAL) --nbval-lax -n 2 --dist loadscope . || exit; done
+	PYTHONPATH="$$clone/tools" "$(RUN)" $(NBVAL) --nbval-lax -n 2 $(WHOLE) . || exit; done
 LACKS := $(PIP) --no-deps --group colab-lacks .
 
 oldest: PACKAGES = --group colab --group run && .venv/$@/bin/python $(LACKS)

@@ -229,20 +229,12 @@ def machine(device):
             versions[name] = "not installed"
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {cpu_name()}",
+        "machine": torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {runs.cpu_name()}",
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         **versions,
     }
-
-
-def cpu_name():
-    """The name of the processor, if the system tells."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else f"{os.cpu_count()} cores"
 
 
 def main():

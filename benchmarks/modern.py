@@ -5,27 +5,40 @@
 `parts`: a decoder-only model of 2017's parts (pre-norm) learns spelling and sounds as one stream, and then each of
 today's parts takes the place of the old one; the inner width of the feed-forward networks is moved until all models
 have about as many parameters (to within 0.2 per cent; the four whole experts have more). `lengths`: the model of 2017,
-and five ways to tell the order, learn from windows of 48 tokens, and are measured on windows of 192. Three seeds. Each
-run is written when it has ended, to `transformer_lib/notebook/results/modern.json`; the same command goes on after the
-last one there.
+and five ways to tell the order, learn from windows of 48 tokens, and are measured on windows of 192. `times`: the
+models of `parts` take turns, one step each on the same batch, in CPU seconds of one thread; the median of their ratios
+to the model of 2017 on the same batch counts. Three seeds. Each run is written when it has ended, to
+`transformer_lib/notebook/results/modern.json`; the same command goes on after the last one there.
 """
 
 import argparse
 import dataclasses
 import functools
+import platform
+import random
+import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.runs import make_missing, parameters
+from benchmarks.runs import cpu_name, make_missing, parameters
 from transformer_lib.data import pronunciation
 from transformer_lib.data.batches import TokenBatches
 from transformer_lib.data.vocabulary import BOS_ID, EOS_ID, PAD_ID
-from transformer_lib.modern import DecoderConfig, DecoderModel, MixtureOfExperts, complete, load_balance, record_routing
+from transformer_lib.modern import (
+    DecoderConfig,
+    DecoderModel,
+    MixtureOfExperts,
+    Routing,
+    complete,
+    load_balance,
+    record_routing,
+)
 from transformer_lib.notebook import results
 from transformer_lib.schedules import cosine_rate
 
@@ -35,6 +48,7 @@ STEPS, RATE, TOKENS, WORDS = 1500, 3e-3, 1024, 500  # steps, peak rate, tokens o
 LETTERS = len(pronunciation.letter_vocabulary())  # phonemes come after the letters
 VOCAB = LETTERS + len(pronunciation.PHONEMES)
 TRAINED, TESTED, WINDOWS = 48, 192, 240  # tokens of a window, and windows of the test
+WARM_UP, ROUNDS = 10, 100  # steps of each model that are not timed, and that are
 
 OLD = DecoderConfig(
     vocab_size=VOCAB, d_model=48, n_heads=4, n_kv_heads=4, d_ff=192, max_len=TESTED, norm="layer", feed_forward="relu",
@@ -86,6 +100,12 @@ def data() -> tuple[list[list[int]], list[pronunciation.Entry]]:
     return [stream(*pair) for pair in pronunciation.encode_pairs(split.train)], split.dev[:: len(split.dev) // WORDS]
 
 
+def batches_of(seed: int, n: int) -> list[Tensor]:
+    """The first `n` batches of rows, in an order of its own for each seed."""
+    dealt = TokenBatches([([1], row) for row in data()[0]], batch_tokens=TOKENS, seed=seed)
+    return [dealt.take(numbers).tgt_ids for numbers in dealt.epoch(0)[:n]]
+
+
 def answers_only(ids: Tensor) -> Tensor:
     """What is to be said at each place but the last: the next token, if it belongs to an answer, else padding."""
     targets = ids[:, 1:].clone()
@@ -103,11 +123,10 @@ def windows(rows: list[list[int]], width: int, n: int, seed: int) -> Tensor:
     return torch.tensor(tokens[: n * width]).view(n, width)
 
 
-def train(model: DecoderModel, batches: list[Tensor], balance: float = 0.0) -> dict[str, float]:
-    """Train on batches of rows; return what share of the places with experts was dropped at last."""
+def steps(model: DecoderModel, batches: list[Tensor], balance: float = 0.0) -> Iterator[list[Routing]]:
+    """Take one training step after the other, on a batch each; hand out what the routers decided in it."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     has_experts = any(isinstance(part, MixtureOfExperts) for part in model.modules())
-    dropped, places, most = 0, 0, []
     for step, ids in enumerate(batches, 1):
         targets = answers_only(ids)
         routings = {}
@@ -119,18 +138,23 @@ def train(model: DecoderModel, batches: list[Tensor], balance: float = 0.0) -> d
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD_ID)
         if routings:
             loss = loss + balance * load_balance(*routings.values())
-        if routings and step > len(batches) - 100:
-            dropped += sum(routing.dropped for routing in routings.values())
-            places += sum(routing.kept.numel() for routing in routings.values())
-            most += [routing.chosen.flatten().bincount().max().item() / routing.chosen.numel()
-                     for routing in routings.values()]  # fmt: skip
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = cosine_rate(step, RATE, len(batches) // 10, len(batches))
         optimizer.step()
-    return {"dropped": dropped / places, "busiest": sum(most) / len(most)} if places else {}
+        yield list(routings.values())
+
+
+def train(model: DecoderModel, batches: list[Tensor], balance: float = 0.0) -> dict[str, float]:
+    """Train on batches of rows; return what share of the places with experts was dropped at last."""
+    last = [routing for routings in deque(steps(model, batches, balance), maxlen=100) for routing in routings]
+    if not last:
+        return {}
+    dropped, places = sum(routing.dropped for routing in last), sum(routing.kept.numel() for routing in last)
+    busiest = [routing.chosen.flatten().bincount().max().item() / routing.chosen.numel() for routing in last]
+    return {"dropped": dropped / places, "busiest": sum(busiest) / len(busiest)}
 
 
 def without_limit(model: DecoderModel) -> DecoderModel:
@@ -157,16 +181,20 @@ def spoken(model: DecoderModel, entries: list[pronunciation.Entry]) -> pronuncia
     return pronunciation.score(answers, entries)
 
 
+def balance_of(part: str) -> float:
+    """What the second loss counts for."""
+    return 0.0 if part.endswith("no balance") else 0.01
+
+
 def run_part(job: dict) -> dict:
     """Train a model with one part exchanged, and measure what it says."""
-    rows, entries = data()
+    _, entries = data()
     config = same_size(**PARTS[job["part"]])
     torch.manual_seed(job["seed"])
     model = DecoderModel(config)
-    dealt = TokenBatches([([1], row) for row in rows], batch_tokens=TOKENS, seed=job["seed"])
-    batches = [dealt.take(numbers).tgt_ids for numbers in dealt.epoch(0)[:STEPS]]
+    batches = batches_of(job["seed"], STEPS)
     begin = time.process_time()
-    routed = train(model, batches, 0.0 if job["part"].endswith("no balance") else 0.01)
+    routed = train(model, batches, balance_of(job["part"]))
     seconds = time.process_time() - begin
     without_limit(model)
     forced = torch.zeros(2)
@@ -210,6 +238,28 @@ def run_length(job: dict) -> dict:
             "places": edges, "losses": by_place}  # fmt: skip
 
 
+def run_times(job: dict) -> dict:
+    """Let all models take turns, in an order drawn anew for each batch; how long is a step beside the one of 2017?"""
+    torch.manual_seed(job["seed"])
+    drawn = random.Random(job["seed"])
+    batches = batches_of(job["seed"], WARM_UP + ROUNDS)
+    running = {part: steps(DecoderModel(same_size(**PARTS[part])), batches, balance_of(part)) for part in PARTS}
+    ratios = defaultdict(list)
+    for i in range(len(batches)):
+        took = {}
+        for part in drawn.sample(list(running), len(running)):
+            begin = time.process_time()
+            next(running[part])
+            took[part] = time.process_time() - begin
+        if i >= WARM_UP:
+            for part, seconds in took.items():
+                ratios[part].append(seconds / took["2017"])
+    return {
+        **job, "rounds": ROUNDS, "threads": torch.get_num_threads(), "machine": f"{platform.machine()}, {cpu_name()}",
+        "step_beside_2017": {part: round(statistics.median(ratios[part]), 3) for part in PARTS},
+    }  # fmt: skip
+
+
 def main() -> None:
     """Make all runs that are not made yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,6 +272,7 @@ def main() -> None:
     for seed in range(options.seeds):
         jobs += [("parts", run_part, {"part": part, "seed": seed}) for part in PARTS]
         jobs += [("lengths", run_length, {"positions": name, "seed": seed}) for name in LENGTHS]
+        jobs += [("times", run_times, {"seed": seed})]
     make_missing(jobs, options.out, about, SECONDS)
 
 

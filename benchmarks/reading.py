@@ -4,9 +4,10 @@
 
 Seed 0 is the packaged model of the recipe `numbers`; for each further seed the same recipe is trained anew. Of each,
 one row: alignment error rates of the heads of cross-attention, what each head's removal costs, what the logit lens
-reads, what a patched activation brings back, and what other attention maps change. One more row, of the packaged model
-of the recipe `pronounce`, tells what its attention in the encoder is worth. Each row is written when it is made, to
-`transformer_lib/notebook/results/reading.json`; the same command goes on after the last one there.
+reads, what a patched activation or slice brings back, and what other attention maps change. One more row, of the
+packaged model of the recipe `pronounce`, tells what its attention in the encoder is worth. Each row is written when it
+is made, to `transformer_lib/notebook/results/reading.json`; the same command goes on after the last one there. On
+another processor a seed makes another model: nothing can be added to a row, it is made anew as a whole.
 """
 
 import argparse
@@ -39,6 +40,7 @@ from transformer_lib.recipes import PACKAGED, TASKS, load, read_recipe
 RESULTS = results.FOLDER / "reading.json"
 SECONDS = 110  # that a row took where it was made last
 SIZE, WORDS = 200, 500  # numbers that the models are read on, words of the test of `pronounce`
+UNIT = 3  # the place of the unit in numbers of three digits: in English, and in German, behind BOS and two words
 
 PLAIN = [word for word in numbers.GERMAN if word not in ("eins", "und")]
 ENGLISH_OF = {**dict(zip(PLAIN, numbers.ENGLISH, strict=True)), "eins": "one"}
@@ -116,6 +118,20 @@ def replacement(head: int, values: Tensor) -> Callable[[Tensor], Tensor]:
     return replace
 
 
+def three_sides(size: int = 60) -> list[tuple[Tensor, Tensor]]:
+    """Numbers of three digits, encoded: as many clean ones, corrupted ones and third ones, no digit in common."""
+    draw, triples = random.Random(0), []
+    while len(triples) < size:
+        a, b, c = (draw.sample(range(2, 10), 3) for _ in range(3))
+        if all(len({x, y, z}) == 3 for x, y, z in zip(a, b, c, strict=True)):
+            triples.append([100 * x + 10 * y + z for x, y, z in (a, b, c)])
+    sides = []
+    for column in zip(*triples, strict=True):
+        encoded = numbers.encode_pairs(numbers.spell(column))
+        sides.append((torch.tensor([src for src, _ in encoded]), torch.tensor([tgt for _, tgt in encoded])))
+    return sides
+
+
 class Reading:
     """A model, and the numbers that it is read on."""
 
@@ -126,6 +142,7 @@ class Reading:
         self.tgt = pad_sequences([tgt for _, tgt in self.encoded], PAD_ID)
         self.real = self.tgt[:, 1:] != PAD_ID
         self.possible = [links(pair.english, pair.german) for pair in self.pairs]
+        self.clean, self.corrupted, self.third = three_sides()
 
     @torch.no_grad()
     def logits(self) -> Tensor:
@@ -211,39 +228,36 @@ class Reading:
         return {name: hit[self.real].double().mean().item() for name, hit in right.items()}
 
     @torch.no_grad()
+    def unit(self, side: tuple[Tensor, Tensor]) -> Tensor:
+        """Logits of the last row, which is to say the unit: *drei hundert* is written, *ein* comes next."""
+        return self.model(side[0], side[1][:, :UNIT])[:, -1]
+
+    def said(self, logits: Tensor, side: tuple[Tensor, Tensor]) -> float:
+        """Share of numbers of which the unit is said."""
+        return (logits.argmax(-1) == side[1][:, UNIT]).double().mean().item()
+
+    def back(self, logits: Tensor) -> float:
+        """The lead of the clean unit over the corrupted one, from the corrupted run (0) to the clean one (1)."""
+        units = torch.stack([side[1][:, UNIT] for side in (self.clean, self.corrupted)], dim=1)
+        low, high, here = (
+            -x.gather(1, units).diff(dim=1).mean() for x in (self.unit(self.corrupted), self.unit(self.clean), logits)
+        )
+        return ((here - low) / (high - low)).item()
+
     def patching(self) -> dict:
         """What one activation of a clean run brings back in a corrupted one, all of whose digits are others."""
-        draw, triples = random.Random(0), []
-        while len(triples) < 60:
-            a, b, c = (draw.sample(range(2, 10), 3) for _ in range(3))
-            if all(len({x, y, z}) == 3 for x, y, z in zip(a, b, c, strict=True)):
-                triples.append([100 * x + 10 * y + z for x, y, z in (a, b, c)])
-        sides = []
-        for column in zip(*triples, strict=True):
-            encoded = numbers.encode_pairs(numbers.spell(column))
-            sides.append((torch.tensor([src for src, _ in encoded]), torch.tensor([tgt for _, tgt in encoded])))
-        clean, corrupted, third = sides
-        everyone, unit = torch.arange(60), 3  # the unit is the third word of German, told by the row of the second
-
-        def run(side: tuple[Tensor, Tensor]) -> Tensor:
-            return self.model(side[0], side[1][:, :unit])[:, -1]
-
-        def lead(logits: Tensor) -> Tensor:
-            return logits[everyone, clean[1][:, unit]] - logits[everyone, corrupted[1][:, unit]]
-
-        low, high = lead(run(corrupted)), lead(run(clean))
         places = {"source embedding": (self.model.encoder.layers[0], True)}
         places |= {f"source layer {i}": (layer, False) for i, layer in enumerate(self.model.encoder.layers, 1)}
         places |= {f"target {name}": where for name, where in self.streams().items()}
         back, clean_word, third_word = {}, {}, {}
         for name, (module, before) in places.items():
-            width = 4 if name.startswith("source") else unit
+            width = 4 if name.startswith("source") else UNIT
             rows: list[list[float]] = [[], [], []]
             for place in range(width):
-                for side, word in ((clean, clean), (third, third)):
+                for side in (self.clean, self.third):
                     kept: list[Tensor] = []
                     with hooked(module, kept.append, before):
-                        run(side)
+                        self.unit(side)
 
                     def patch(x: Tensor, kept: list = kept, place: int = place) -> Tensor:
                         x = x.clone()
@@ -251,13 +265,51 @@ class Reading:
                         return x
 
                     with hooked(module, patch, before):
-                        logits = run(corrupted)
-                    hit = (logits.argmax(-1) == word[1][:, unit]).double().mean().item()
-                    if side is clean:
-                        rows[0].append(((lead(logits) - low).mean() / (high - low).mean()).item())
-                    rows[1 if side is clean else 2].append(hit)
+                        logits = self.unit(self.corrupted)
+                    if side is self.clean:
+                        rows[0].append(self.back(logits))
+                    rows[1 if side is self.clean else 2].append(self.said(logits, side))
             back[name], clean_word[name], third_word[name] = rows
         return {"back": back, "clean_word": clean_word, "third_word": third_word}
+
+    def slices(self) -> dict:
+        """The heads of cross-attention, read, patched and removed where the unit is told; layer by layer."""
+        layers = [f"decoder.layers.{i}.cross_attn" for i in range(len(self.model.decoder.layers))]
+        with record_attention(self.model) as weights:
+            self.unit(self.clean)
+        on_unit = {name: weights[name][:, :, -1, UNIT].mean(0).tolist() for name in layers}
+        found: dict[str, list] = {"on_unit": [*on_unit.values()]}
+        for name in layers:
+            module = self.model.get_submodule(name)
+            kept: list[Tensor] = []
+            with hooked(module.out_proj, kept.append, before=True):
+                self.unit(self.clean)
+            every = range(module.n_heads)
+            for kind, sets in (
+                ("alone", [[head] for head in every]),
+                ("others", [[other for other in every if other != head] for head in every]),
+                ("all", [[*every]]),
+            ):
+                rows = []
+                for chosen in sets:
+
+                    def put(x: Tensor, clean: Tensor = kept[0], chosen: list = chosen, n: int = len(every)) -> Tensor:
+                        heads = x.unflatten(-1, (n, -1)).clone()
+                        heads[:, -1, chosen] = clean.unflatten(-1, (n, -1))[:, -1, chosen]
+                        return heads.flatten(-2)
+
+                    with hooked(module.out_proj, put, before=True):
+                        logits = self.unit(self.corrupted)
+                    rows.append([self.back(logits), self.said(logits, self.clean)])
+                back, said = map(list, zip(*rows, strict=True))
+                found.setdefault(f"{kind}_back", []).append(back)
+                found.setdefault(f"{kind}_said", []).append(said)
+            removed, zero = [], torch.zeros(len(every), kept[0].size(-1) // len(every))
+            for head in every:
+                with hooked(module.out_proj, replacement(head, zero), before=True):
+                    removed.append(self.said(self.unit(self.clean), self.clean))
+            found.setdefault("removed_said", []).append(removed)
+        return found
 
     def maps_changed(self) -> dict:
         """What is still right when the maps of a layer's cross-attention are others."""
@@ -278,6 +330,13 @@ class Reading:
                     hits = (self.logits().argmax(-1) == self.tgt[:, 1:]) | ~self.real
                     found[f"{name} {i}"] = hits[self.real].double().mean().item()
                     found[f"{name} {i}, whole"] = hits.all(1).double().mean().item()  # what it says by itself, too
+            kept: list[Tensor] = []
+            with hooked(layer.cross_attn, kept.append):
+                self.logits()
+            with hooked(layer.cross_attn, kept[0][self.real].mean(0).expand_as):
+                hits = (self.logits().argmax(-1) == self.tgt[:, 1:]) | ~self.real
+            found[f"mean {i}"] = hits[self.real].double().mean().item()
+            found[f"mean {i}, whole"] = hits.all(1).double().mean().item()
         with no_encoder_attention(self.model):
             found |= {"no encoder attention": self.words(), "no encoder attention, whole": self.whole()}
         return found
@@ -309,7 +368,7 @@ def run_seed(seed: int, steps: int, size: int) -> dict:
             "trained": reading.lens(reading.model.output), "untrained": untrained.lens(untrained.model.output),
             "random output": reading.lens(other),
         },
-        "patching": reading.patching(), "maps": reading.maps_changed(),
+        "patching": reading.patching(), "slices": reading.slices(), "maps": reading.maps_changed(),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Runs that take long: told about before they begin, made one after the other, and kept as soon as each has ended."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -80,3 +81,11 @@ def make_missing(
 def parameters(model: nn.Module) -> int:
     """How many numbers a model learns."""
     return sum(p.numel() for p in model.parameters())
+
+
+def cpu_name() -> str:
+    """The name of the processor, if the system tells."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else f"{os.cpu_count()} cores"

@@ -312,7 +312,7 @@ def test_todays_parts_are_measured_as_they_are_stored(monkeypatch, tmp_path, wit
     words = ("".join(letters) for letters in itertools.product("abcde", repeat=5))
     few = modern.pronunciation.parse("\n".join(f"{word} B AA CH D" for word in words))
     monkeypatch.setattr(modern.pronunciation, "read_dictionary", lambda: few)
-    for name, value in {"STEPS": 10, "TOKENS": 96, "WORDS": 8, "WINDOWS": 2}.items():
+    for name, value in {"STEPS": 10, "TOKENS": 96, "WORDS": 8, "WINDOWS": 2, "WARM_UP": 2, "ROUNDS": 8}.items():
         monkeypatch.setattr(modern, name, value)
     monkeypatch.setattr(modern, "PARTS", {part: modern.PARTS[part] for part in ("2017", "4 experts, top 2")})
     monkeypatch.setattr(modern, "LENGTHS", ("alibi",))
@@ -328,6 +328,10 @@ def test_todays_parts_are_measured_as_they_are_stored(monkeypatch, tmp_path, wit
             same = [other for other in rows if other[key] == row[key]]
             assert [other["seed"] for other in same] == [0, 1, 2] and all(row.keys() == other.keys() for other in same)
             assert all(row["parameters"] == other["parameters"] for other in same)
+    timed = stored["times"]["rows"]
+    assert [row["seed"] for row in timed] == [0, 1, 2] and timed[0].keys() == written["times"]["rows"][0].keys()
+    took = written["times"]["rows"][0]["step_beside_2017"]
+    assert took.keys() == modern.PARTS.keys() and took["2017"] == 1.0 and min(took.values()) > 0
 
 
 def test_links_are_right_and_their_error_rate_is_och_and_neys():
@@ -395,6 +399,7 @@ def test_models_are_read_as_it_is_stored(monkeypatch, tmp_path, without_shape_ch
     torch.testing.assert_close(whole.lens(whole.model.output), first["lens"]["trained"], atol=0.01, rtol=0)
     torch.testing.assert_close(whole.maps_changed(), first["maps"], atol=0.03, rtol=0)
     torch.testing.assert_close(whole.patching(), first["patching"], atol=0.02, rtol=0)
+    torch.testing.assert_close(whole.slices(), first["slices"], atol=0.05, rtol=0)
     monkeypatch.setattr(whole, "whole", lambda: None)  # to say 200 numbers without each of the heads takes a while
     for head, other in zip(whole.heads(), first["heads"], strict=True):
         for key in ("sharpness", "zero_loss", "mean_loss"):

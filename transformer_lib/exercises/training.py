@@ -343,7 +343,7 @@ EXERCISES = [
         minutes=10,
         given="from transformer_lib import token_loss",
         statement="""
-            Gradient accumulation: this loop shall take one step of the optimiser for every `k` parts, with the gradient
+            Gradient accumulation: this loop shall take one step of the optimizer for every `k` parts, with the gradient
             of the mean over all real tokens of these `k` parts. If fewer than `k` parts are left at the end, they are a
             group of their own, with a step of their own. `parts` is a list. A part is a pair, `x` (batch, length, d)
             and `targets` (batch, length), with 0 for padding; `model(x)` gives the logits, and `token_loss` is the
