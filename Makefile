@@ -54,7 +54,7 @@ serve: ## serve the built pages on http://localhost:8000 (PORT=...)
 test: book notebooks unit ## the pages without a warning, every chapter run again and compared, and all proofs
 
 unit: .venv/test/installed
-	$(TEST) -m pytest -n 2 --dist worksteal
+	$(TEST) -m pytest -n 3 --dist worksteal
 
 # Strict: with the package as it is installed, and nothing else, each cell prints what the chapter shows.
 notebooks: SETTINGS = BOOK_THREADS=1 BOOK_PAGE=1

@@ -71,7 +71,7 @@ def run(notebook, path: Path) -> None:
 
 
 def fold(cell) -> None:
-    """Fold in JupyterLab what the page folds; a cell folded whole is called by the first sentence of its comment."""
+    """Fold in JupyterLab what the page folds; one folded whole is called by the first sentence of its comment."""
     tags = set(cell.metadata.get("tags", []))
     hidden = {
         "source_hidden": tags & {"hide-input", "hide-cell"},
@@ -83,7 +83,7 @@ def fold(cell) -> None:
     if "hide-cell" in tags and cell.source.startswith("# "):
         lines = itertools.takewhile(lambda line: line.startswith("# "), cell.source.splitlines())
         comment = " ".join(line.removeprefix("# ") for line in lines)
-        cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = comment.partition(". ")[0]
+        cell.metadata.setdefault("mystnb", {})["code_prompt_show"] = comment.partition(". ")[0].replace("`", "")
 
 
 def name_of(cell) -> str:

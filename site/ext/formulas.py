@@ -1,5 +1,7 @@
 """Formulas are made when the pages are: MathML, which every browser sets by itself, instead of a program that does."""
 
+import re
+
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
 from sphinx.application import Sphinx
@@ -25,6 +27,19 @@ def inline(self: HTML5Translator, node: nodes.math) -> None:
     raise nodes.SkipNode
 
 
+def unbroken(app: Sphinx, doctree: nodes.document, _: str) -> None:
+    """Keep a formula with the comma behind it and the bracket before it: browsers break lines beside any formula."""
+    for formula in list(doctree.findall(nodes.math)) if app.builder.format == "html" else ():
+        parent, place, around = formula.parent, formula.parent.index(formula), [formula]
+        for step, signs in ((1, r"[),.;:?!]+"), (-1, r"[(]$")):
+            text = parent[place + step] if 0 <= place + step < len(parent) else None
+            if isinstance(text, nodes.Text) and (found := (re.match if step > 0 else re.search)(signs, text)):
+                parent[place + step] = nodes.Text(text[found.end() :] if step > 0 else text[: found.start()])
+                around.insert(len(around) if step > 0 else 0, nodes.Text(found[0]))
+        if len(around) > 1:
+            parent[place] = nodes.inline("", "", *around, classes=["unbroken"])
+
+
 def block(self: HTML5Translator, node: nodes.math_block) -> None:
     self.body.append(self.starttag(node, "div", CLASS="math pst-scrollable-table-container"))
     if node["number"]:
@@ -36,5 +51,6 @@ def block(self: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("doctree-resolved", unbroken)
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,6 +36,7 @@ def test_normal_form():
         ("f()", "hide-output", ["outputs"], None),
         ("# Check: equal\nf()", "hide-cell", ["source", "outputs"], "Check: equal"),
         ("# Check: equal,\n# too. So\n\n# x\nf()", "hide-cell", ["source", "outputs"], "Check: equal, too"),
+        ("# Check: `d` is 4\nf()", "hide-cell", ["source", "outputs"], "Check: d is 4"),
         ("f()", "build", [], None),
     ],
 )

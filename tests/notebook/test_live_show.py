@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 
 from transformer_lib.notebook import live
+from transformer_lib.notebook.live import low_rank  # whose picture is entered too
 from transformer_lib.notebook.live.pictures import PICTURES, Picture
 
 
@@ -102,6 +103,11 @@ def test_the_script_of_a_figure_speaks_of_no_other_site():
     for path in (*live.FOLDER.rglob("*.js"), *live.FOLDER.rglob("*.css")):
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http" not in text and "import" not in text, path.name
+
+
+def test_of_two_changes_one_has_few_directions():
+    few, many = (torch.linalg.svdvals(change).square() for change in low_rank.two_changes().values())
+    assert few[:3].sum() / few.sum() > 0.98 and many[:3].sum() / many.sum() < 0.62
 
 
 def test_the_picture_of_the_beam_takes_another_table():

@@ -24,6 +24,7 @@ from transformer_lib.layers import LayerNorm
 from transformer_lib.masks import causal_mask, padding_mask
 from transformer_lib.modern import rotate
 from transformer_lib.notebook import live
+from transformer_lib.notebook.live.low_rank import two_changes
 from transformer_lib.notebook.live.pictures import BELIEFS, PICTURES, clocks
 from transformer_lib.positions import sinusoidal_encoding
 from transformer_lib.schedules import noam_rate
@@ -404,6 +405,18 @@ def test_rotary(compute):
     turned = [rotate(x.expand(23, -1)) for x in (query, key)]
     near([compute("rotary", "turn", query.tolist(), p) for p in range(23)], turned[0])
     near([compute("rotary", "score", query.tolist(), key.tolist(), 7, r) for r in range(23)], turned[1] @ turned[0][7])
+
+
+@pytest.mark.parametrize("change", [*two_changes().values(), random(5, 7), torch.zeros(3, 4).double()])
+def test_low_rank(compute, change):
+    u, s, vh = torch.linalg.svd(change, full_matrices=False)
+    near([direction["size"] for direction in compute("low_rank", "directions", change.tolist())], s)
+    for rank in range(len(s) + 1):
+        kept = u[:, :rank] * s[:rank] @ vh[:rank]
+        near(compute("low_rank", "nearest", change.tolist(), rank), kept)
+        if s.sum():
+            share = kept.square().sum() / change.square().sum()
+            near(compute("low_rank", "share", change.tolist(), rank), share)
 
 
 # The pages of the book.

@@ -136,6 +136,19 @@ def test_every_icon_is_there(pages, site):
     failures(name for name in names if not re.search(rf"^\.{name}\b[^{{}}]*{{ --icon: url", sheet, re.MULTILINE))
 
 
+def test_a_formula_stays_with_the_comma_behind_it_and_the_bracket_before_it(pages):
+    found = 0
+    for name, soup in pages.items():
+        for formula in soup.select("article span.math"):
+            if "unbroken" in formula.parent.get("class", []):
+                found += 1
+                continue
+            after, before = formula.next_sibling, formula.previous_sibling
+            assert not (isinstance(after, str) and after[:1] in set("),.;:?!")), (name, formula.text)
+            assert not (isinstance(before, str) and before[-1:] == "("), (name, formula.text)
+    assert found > 100
+
+
 def test_every_formula_is_mathml(pages):
     formulas = [formula for soup in content(pages).values() for formula in soup.select("math")]
     assert len(formulas) > 300

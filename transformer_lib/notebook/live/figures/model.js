@@ -354,6 +354,6 @@ Live.define("model", {
     }
     if (!read()) throw new Error(`the figure begins with what its model does not read: ${data.text}`);
     finish();
-    say("", false);
+    say("Choose a token of the answer, or switch a part off.", false);
   },
 });
