@@ -35,7 +35,7 @@ book: .venv/book/installed ## build the pages (about a minute the first time) an
 	@echo; echo "The book is built: open _build/html/index.html, or run make serve."
 
 # The single page needs no server. Whoever is root has to tell Chromium that it may run.
-CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome))
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 pdf: .venv/book/installed ## print the whole book into _build/pdf (needs Chromium), where the next make book finds and links it
 	@test -n "$(CHROMIUM)" || { echo "Printing needs Chromium. Say where it is: make pdf CHROMIUM=/path/to/it" >&2; exit 1; }
 	@.venv/book/bin/python -c 'from jupyter_book.cli.main import main; main()' build . --all -n -W --keep-going --builder singlehtml

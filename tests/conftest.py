@@ -8,9 +8,7 @@ from jaxtyping import install_import_hook
 
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS), str(TESTS / "mistakes")]  # helpers and contracts are for all
-# A marker, or a fixture: for want of a machine, of Chromium or another browser, or of node.
-MAY_BE_SKIPPED = {"gpu", "browser", "firefox", "webkit", "node"}
-WITHOUT = {  # how a reason to skip begins, and what is said of it at the end
+WITHOUT = {  # the reasons to skip, but for want of a GPU: how each begins, and what is said of it at the end
     "there is no browser": (
         "Not looked at, for want of a browser: the pages, and chapters in JupyterLab ({tests} tests); get Chromium by "
         "`apt-get install chromium` or `.venv/test/bin/python -m playwright install chromium`, and run this again."
@@ -55,12 +53,13 @@ def pytest_collection_modifyitems(items) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Turn a skipped test into a failed one, unless it needs what may not be there.
+    """Turn a skipped test into a failed one, unless what it lacks is a GPU, or is told of at the end.
 
     What was not run proves nothing.
     """
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail") and not MAY_BE_SKIPPED & {*item.keywords, *item.fixturenames}:
+    told = "gpu" in item.keywords or any(reason in str(report.longrepr) for reason in WITHOUT)
+    if report.skipped and not hasattr(report, "wasxfail") and not told:
         report.outcome = "failed"
         report.longrepr = f"skipped, and so nothing is proved: {call.excinfo.value if call.excinfo else ''}"
     return report

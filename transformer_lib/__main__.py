@@ -90,6 +90,8 @@ def train(options: argparse.Namespace) -> int:
         if is_rank_zero():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, copy)
+        if is_rank_zero():
+            print("Reading the data, and timing a few steps ...", flush=True)
         run = Run(recipe, TASKS[recipe.task](), folder, device, options.parallel)
         if is_rank_zero():
             print(run.forecast(), flush=True)

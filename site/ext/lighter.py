@@ -108,6 +108,12 @@ def needs_no_options(app: Sphinx, pagename: str, templatename: str, context: dic
     context["script_files"] = [js for js in context["script_files"] if js not in inline]
 
 
+def search_from_disk(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """The script that the search needs before it starts, on its page alone."""
+    if pagename == "search":
+        app.add_js_file("search_from_disk.js", loading_method="defer")
+
+
 def lighten(app: Sphinx, exception: Exception | None) -> None:
     """Write the one stylesheet, and lead the pages to it."""
     static = Path(app.outdir) / "_static"
@@ -179,5 +185,6 @@ def setup(app: Sphinx) -> dict:
     app.add_js_file("menus.js")
     app.add_js_file("scrollers.js")
     app.connect("html-page-context", needs_no_options, priority=900)  # after the theme
+    app.connect("html-page-context", search_from_disk)
     app.connect("build-finished", lighten, priority=900)  # after whatever else writes
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 PDF = "the-transformer-piece-by-piece.pdf"
@@ -23,10 +24,21 @@ def printed(app: Sphinx) -> Path:
     return Path(app.outdir).parent / "pdf" / PDF
 
 
-def link_what_is_there(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
-    """Tell the template of the first page how large the file is, if somebody has made it."""
-    if pagename == app.config.root_doc and app.builder.name == "html" and printed(app).exists():
-        context["pdf"], context["pdf_size"] = PDF, f"{printed(app).stat().st_size / 1e6:.0f} MB"
+def link_what_is_there(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Say on the first page, below where to begin, that the file is there and how large it is, if somebody made it."""
+    if docname != app.config.root_doc or app.builder.name != "html" or not printed(app).exists():
+        return
+    (section,) = (s for s in doctree.findall(nodes.section) if "where-to-begin" in s["ids"])
+    place = "../" * docname.count("/") + PDF
+    size = f" ({printed(app).stat().st_size / 1e6:.0f} MB), to print, or to read where there is no network."
+    section += nodes.paragraph(
+        "",
+        "",
+        nodes.strong(text="I read on paper."),
+        nodes.Text(" "),
+        nodes.reference(text="The whole book as a PDF", refuri=place, internal=True),
+        nodes.Text(size),
+    )
 
 
 def bring_it_along(app: Sphinx, exception: Exception | None) -> None:
@@ -35,7 +47,7 @@ def bring_it_along(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict:
-    app.connect("html-page-context", link_what_is_there)
+    app.connect("doctree-resolved", link_what_is_there)
     app.connect("build-finished", single_page_at_the_root)
     app.connect("build-finished", bring_it_along)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -228,6 +228,15 @@ def lines_are_short(chapter):
 
 
 @guard
+def unpacks_no_tuple_of_one(chapter):
+    """A comma is easily overlooked; `[0]` says the same in sight."""
+    for cell in chapter.code[1:]:
+        for node in ast.walk(parsed(cell)):
+            if isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Store) and len(node.elts) == 1:
+                yield f"unpacks a tuple of one: {ast.unparse(node)!r}"
+
+
+@guard
 def numbers_are_shown(chapter):
     """A reader sees what was measured: two lines in a chapter may end in True or False."""
     lines = [line for cell in chapter.code for line in printed(cell).splitlines()]

@@ -75,7 +75,7 @@ def test_wheel_is_whole_alone_and_small(dist, installed):
     folders = {path.name.split("-")[0] for path in installed.iterdir()}
     assert folders == {"transformer_lib", "transformer_piece_by_piece"}
     assert len(sizes := [path.stat().st_size for path in dist.iterdir()]) == 2
-    assert max(sizes) < 25e6
+    assert max(sizes) < 21e6
 
 
 def test_archives_can_be_published(dist):

@@ -97,6 +97,8 @@ FAULTS = [
     ("rounded_numbers_are_held", compute("print(x)", output_type="stream", text="d ≈ 1.2e-16\n")),
     ("rounded_numbers_are_held", compute("f", output_type="display_data", data={"text/plain": "[Figure] a ≈ 0.5"})),
     ("lines_are_short", compute("x = 1  # " + "x" * 71)),
+    ("unpacks_no_tuple_of_one", compute("x, = [1]")),
+    ("unpacks_no_tuple_of_one", compute("for [(x,), y] in [[[1], 2]]:\n    print(x, y)")),
     ("numbers_are_shown", compute("1", output_type="stream", text="same: True\nsame: False.\nall: True\n")),
     ("predictions_are_folded", lambda c: c.notebook.cells[0].update(source=f"{c.text[0]}\n\n**Predict.** What?")),
     ("checks_and_drawing_are_folded", lambda chapter: chapter.code[1].metadata.update(tags=[])),

@@ -298,6 +298,8 @@ FAULTS = [
     ("bert", {"is_decoder": True}, {}, "is_decoder=True has no counterpart"),
     ("llama", {"rope_parameters": {"rope_type": "llama3"}}, {}, "rotary scaling 'llama3' has no counterpart"),
     ("llama", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, {}, "rotary scaling 'linear' has no coun"),
+    ("llama", {"rope_scaling": {"type": "linear"}}, {}, "rotary scaling 'linear' has no counterpart"),
+    ("llama", {"rope_scaling": "strange"}, {}, "rope_scaling='strange' has no counterpart in this library"),
     ("llama", {"rope_parameters": {"partial_rotary_factor": 0.5}}, {}, "'partial_rotary_factor': 0.5"),
     ("llama", {"hidden_act": "gelu"}, {}, "hidden_act='gelu' has no counterpart in this library, only hidden_act='s"),
     ("llama", {"mlp_bias": True}, {}, "mlp_bias=True has no counterpart"),

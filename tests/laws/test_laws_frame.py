@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import transformer_lib as lib
 from transformer_lib import causal_mask, greedy_decode, laws, scaled_dot_product_attention, token_loss
+from transformer_lib.modern.positions import rotate
 
 X = torch.zeros(2, 3, 4)
 IDS = torch.ones(2, 3, dtype=torch.int64)
@@ -134,6 +135,12 @@ class Apple(Tensor):
         if isinstance(found, Tensor) and found.dtype == torch.float64:
             raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
         return found
+
+
+def test_rotary_positions_turn_on_apples_device() -> None:
+    x = torch.randn(2, 5, 8)
+    turned = rotate(x.as_subclass(Apple), offset=3)
+    assert type(turned) is Apple and torch.equal(turned.as_subclass(Tensor), rotate(x, offset=3))
 
 
 def test_every_law_can_be_asked_on_apples_device() -> None:

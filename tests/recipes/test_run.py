@@ -21,7 +21,8 @@ AUTO = RECIPE.replace("steps = 9", "steps = 9\nprecision = 'auto'").replace("see
 def test_a_run_leaves_a_folder_and_is_not_run_again(recipe, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "runs" / "a"
     assert train(recipe, folder) == 0
-    forecast, *told = capsys.readouterr().out.splitlines()
+    first, forecast, *told = capsys.readouterr().out.splitlines()
+    assert first == "Reading the data, and timing a few steps ..."  # on the screen while that takes its time
     assert forecast.startswith("float32, because the recipe says so; 9 steps, ")
     assert told == ["last: right 0.00%", "averaged: right 0.00%"]
     names = {"recipe.toml", "log.jsonl", "checkpoint.safetensors", "model.safetensors", "result.json", "ids.txt"}
@@ -138,7 +139,7 @@ def test_what_was_chosen_trains_as_if_the_recipe_said_so(recipe, tmp_path, monke
     monkeypatch.setattr(run, "_seconds_per_step", watch)
     monkeypatch.setattr(run, "_has_bfloat16", lambda device: True)
     assert train(recipe, tmp_path / "auto") == 0
-    assert capsys.readouterr().out.startswith(f"{chosen}, because a step takes 0.1 seconds, and 900 in ")
+    assert f"\n{chosen}, because a step takes 0.1 seconds, and 900 in " in capsys.readouterr().out
     assert train(said, tmp_path / "said") == 0
     auto, said = (tmp_path / name / "model.safetensors" for name in ("auto", "said"))
     assert auto.read_bytes() == said.read_bytes()
@@ -211,7 +212,7 @@ def test_a_process_that_does_not_lead_writes_nothing_and_says_nothing(recipe, tm
     out = capsys.readouterr().out
     assert (out == "") == (rank == "1")
     if rank == "0":
-        assert out.startswith("bfloat16, because rank 0 said so; 9 steps, ") and "if one process made" in out
+        assert "\nbfloat16, because rank 0 said so; 9 steps, " in out and "if one process made" in out
     names = {path.name for path in folder.iterdir() if path.is_file()}
     alone = {"chosen.json", "checkpoint.safetensors"}
     assert names == alone if rank == "1" else names > alone | {"recipe.toml", "log.jsonl", "model.safetensors"}

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import threading
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +50,12 @@ def paths(site) -> dict[str, Path]:
 def pages(paths) -> dict[str, BeautifulSoup]:
     """Every page of the book, parsed."""
     return {name: parsed(path) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The program that finds what some readers could not use."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import whole_book
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     "README.md": "# No page\n",
     "_toc.yml": "format: jb-book\nroot: chapters/index\nchapters: [{file: chapters/api}, {file: chapters/07_encoder}]",
-    "chapters/index.md": "# Map\n\n```{raw} html\n:file: ../site/static/architecture.svg\n```\n\n[A](api.md#masks)",
-    "chapters/07_encoder.md": "# Encoder\n\n{repo}`README.md` and {py:func}`~transformer_lib.masks.mask`\n",
+    "chapters/index.md": "# Map\n\n```{raw} html\n:file: ../site/static/architecture.svg\n```\n\n[A](api.md#masks)\n\n"
+    "## Where to begin\n\nAt 1.",
+    "chapters/07_encoder.md": "# Encoder\n\n{repo}`README.md` and {py:func}`~transformer_lib.masks.mask`\n\n"
+    "<live-figure kind=\"softmax\" data='{}'>\n\nWhere nothing moves.\n\n</live-figure>\n",
     "chapters/api.md": "# Library\n\n## Masks\n\n```{eval-rst}\n.. autoapimodule:: transformer_lib.masks\n```\n",
     "transformer_lib/__init__.py": "from transformer_lib.masks import Mask\n",
     "transformer_lib/masks.py": r'''"""Who may look.
@@ -61,6 +64,10 @@ def built(tmp_path_factory):
     for name in ("_config.yml", "pyproject.toml"):
         shutil.copy(ROOT / name, book)
     shutil.copytree(ROOT / "site", book / "site")
+    live = Path("transformer_lib", "notebook", "live")
+    shutil.copytree(ROOT / live, book / live, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    (book / "made" / "pdf").mkdir(parents=True)
+    (book / "made" / "pdf" / whole_book.PDF).write_bytes(bytes(2_100_000))
     program = """if True:
         from jupyter_book.cli.main import main as jb
         from sphinx.cmd.build import main as sphinx
@@ -103,7 +110,21 @@ def test_the_text_links_into_the_repository_and_the_reference(built):
 
 def test_other_forms_hold_the_words(built):
     assert "Who may look" in (built / "text" / "chapters" / "api.txt").read_text()
-    assert any("Who may look" in path.read_text() for path in (built / "latex").glob("*.tex"))
+    (latex,) = (built / "latex").glob("*.tex")
+    for words in ("Who may look", "Where nothing moves."):  # the second instead of a figure that answers
+        assert words in latex.read_text() and "live-figure" not in latex.read_text()
+    assert "Where nothing moves." in (built / "text" / "chapters" / "07_encoder.txt").read_text()
+
+
+def test_the_first_page_leads_to_the_printed_book_where_there_is_one(built):
+    page = built / "html" / "chapters" / "index.html"
+    begin = BeautifulSoup(page.read_text(), "html.parser").select_one("section#where-to-begin")
+    assert begin.get_text(" ", strip=True).endswith(
+        "The whole book as a PDF (2 MB), to print, or to read where there is no network."
+    )
+    assert (page.parent / begin.select_one(f"a[href$='{whole_book.PDF}']")["href"]).stat().st_size == 2_100_000
+    for other in (built / "html" / "chapters" / "api.html", built / "singlehtml" / "index.html"):
+        assert whole_book.PDF not in other.read_text()
 
 
 def test_only_the_chapters_are_pages_and_the_map_of_the_site_says_where(built):

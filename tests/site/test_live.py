@@ -235,8 +235,7 @@ def test_bars_are_seen_in_the_colours_that_a_reader_forces(browser, folder):
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_everybody_can_use_a_figure(browser, folder, kind):
-    axe = pytest.importorskip("axe_core_python.base").AXE_SCRIPT
+def test_everybody_can_use_a_figure(axe, browser, folder, kind):
     run = "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + v.nodes[0].html))"
     with opened(browser, write(folder, kind)) as page:
         page.evaluate(axe)

@@ -178,8 +178,7 @@ def test_without_its_weights_the_picture_stays_with_one_sentence(browser, folder
         assert page.locator(".live-failed").inner_text().count(".") == 1
 
 
-def test_everybody_can_use_it(browser, folder):
-    axe = pytest.importorskip("axe_core_python.base").AXE_SCRIPT
+def test_everybody_can_use_it(axe, browser, folder):
     run = "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => v.id + v.nodes[0].html))"
     with opened(browser, write(folder, NUMBERS)) as page:
         page.evaluate(axe)

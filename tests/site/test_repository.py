@@ -107,6 +107,15 @@ def test_the_configuration_starts_from_the_declared_address():
     assert config["execute"]["execute_notebooks"] == "off"
 
 
+def test_the_published_book_is_printed_first_so_that_the_pages_lead_to_it():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["build"]["steps"]
+    install, printed, built = (step["run"] for step in steps if "run" in step)
+    assert install.startswith("sudo apt-get") and install.endswith(" qpdf")
+    assert printed.split()[:2] == ["make", "pdf"] and built.split()[:2] == ["make", "book"]
+    assert steps[-1]["with"]["path"] == "_build/html"
+
+
 def test_the_table_of_contents_lists_every_chapter():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     entries = [entry for part in toc["parts"] for entry in part["chapters"]]

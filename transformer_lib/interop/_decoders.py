@@ -56,11 +56,18 @@ def build_llama(config: dict[str, Any], tensors: dict[str, Tensor]) -> DecoderMo
 
 def _rotary_base(config: dict[str, Any]) -> float:
     """The base of the clocks, wherever it stands; a scaling of the angles is refused."""
-    settings = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    scaling = settings.get("rope_type", settings.get("type", "default"))
-    if scaling != "default" or settings.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ValueError(f"rotary scaling {scaling!r} has no counterpart in this library, only 'default': {settings}")
-    return float(settings.get("rope_theta", config.get("rope_theta", 10000.0)))
+    told: dict[str, Any] = {}
+    for field in ("rope_scaling", "rope_parameters"):  # some files have both
+        settings = config.get(field) or {}
+        if not isinstance(settings, dict):
+            raise ValueError(f"{field}={settings!r} has no counterpart in this library, only settings by name")
+        scaling = settings.get("rope_type", settings.get("type", "default"))
+        if scaling != "default" or settings.get("partial_rotary_factor", 1.0) != 1.0:
+            raise ValueError(
+                f"rotary scaling {scaling!r} has no counterpart in this library, only 'default': {settings}"
+            )
+        told |= settings
+    return float(told.get("rope_theta", config.get("rope_theta", 10000.0)))
 
 
 def _made(config: dict[str, Any], ours: dict[str, Any], tensors: dict[str, Tensor], tied: bool) -> DecoderModel:

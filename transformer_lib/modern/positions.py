@@ -12,7 +12,8 @@ def rotate(x: Float[Tensor, "*batch seq d_head"], offset: int = 0, base: float =
 
     The score of two turned vectors depends on the distance of their positions, not on where they stand.
     A pair is feature $j$ and feature $j + d_{head}/2$: the layout of Hugging Face's Llama and of its weights. The paper
-    pairs neighbours, $2j$ and $2j+1$; the two differ in the order of the features alone. Angles are float64.
+    pairs neighbours, $2j$ and $2j+1$; the two differ in the order of the features alone.
+    Angles are float64, which Apple's device lacks, and so are made on the CPU.
     Source: Su et al., "RoFormer", 2021, section 3.2.2, equations 14 and 15. Built in chapter 17.
 
     Args:
@@ -26,10 +27,10 @@ def rotate(x: Float[Tensor, "*batch seq d_head"], offset: int = 0, base: float =
     d_head = x.size(-1)
     if d_head % 2 != 0:
         raise ValueError(f"rotary positions need an even d_head, got {d_head}")
-    position = torch.arange(offset, offset + x.size(-2), dtype=torch.float64, device=x.device)
-    omega = base ** -(torch.arange(0, d_head, 2, dtype=torch.float64, device=x.device) / d_head)  # (d_head / 2,)
+    position = torch.arange(offset, offset + x.size(-2), dtype=torch.float64)
+    omega = base ** -(torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)  # (d_head / 2,)
     angle = torch.outer(position, omega)  # (seq, d_head / 2)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = angle.cos().to(x), angle.sin().to(x)
     a, b = x.chunk(2, dim=-1)  # (*batch, seq, d_head / 2)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 

@@ -171,7 +171,7 @@
      * it: masked cells are hatched; `describe(row, column)` says what a cell holds, to who hovers and who listens.
      */
     function table({ caption, corner = "", rows, columns, format = (value) => value.toFixed(2) }) {
-      const head = make("tr", {}, make("th", { scope: "col" }, corner));
+      const head = make("tr", {}, corner ? make("th", { scope: "col" }, corner) : make("td", {})); // no empty heading
       for (const name of columns) head.append(make("th", { scope: "col" }, name));
       const body = make("tbody", {});
       const cells = rows.map((name) => {
