@@ -12,6 +12,7 @@ another processor a seed makes another model: nothing can be added to a row, it 
 
 import argparse
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -236,12 +237,20 @@ class Reading:
         """Share of numbers of which the unit is said."""
         return (logits.argmax(-1) == side[1][:, UNIT]).double().mean().item()
 
+    def lead(self, logits: Tensor) -> Tensor:
+        """How far the clean unit leads the corrupted one, in the mean."""
+        units = torch.stack([side[1][:, UNIT] for side in (self.clean, self.corrupted)], dim=1)
+        return -logits.gather(1, units).diff(dim=1).mean()
+
+    @functools.cached_property
+    def untouched(self) -> tuple[Tensor, Tensor]:
+        """The lead in the corrupted run and in the clean one, of the model as it is."""
+        return self.lead(self.unit(self.corrupted)), self.lead(self.unit(self.clean))
+
     def back(self, logits: Tensor) -> float:
         """The lead of the clean unit over the corrupted one, from the corrupted run (0) to the clean one (1)."""
-        units = torch.stack([side[1][:, UNIT] for side in (self.clean, self.corrupted)], dim=1)
-        low, high, here = (
-            -x.gather(1, units).diff(dim=1).mean() for x in (self.unit(self.corrupted), self.unit(self.clean), logits)
-        )
+        low, high = self.untouched
+        here = self.lead(logits)
         return ((here - low) / (high - low)).item()
 
     def patching(self) -> dict:
